@@ -1,0 +1,2 @@
+// Package embedded
+package embedded

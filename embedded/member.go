@@ -1,0 +1,202 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+func memberName(i int) string { return fmt.Sprintf("%s%d", memberPrefix, i) }
+
+// member is one etcd server. It is stopped, or it runs:
+//
+//	stopped --start--> running, not ready --waitReady--> running --stop--> stopped
+//	                           '---------------stop------------------------^
+type member struct {
+	index  int
+	client address
+	peer   address
+
+	mu      sync.Mutex // held by whoever starts or stops this member
+	running atomic.Pointer[running]
+}
+
+// running is what a member has while it runs.
+type running struct {
+	etcd   *embed.Etcd
+	hangup *hangup
+}
+
+// etcdConfig translates for etcd. initialCluster names all members and their peers' addresses.
+func (m *member) etcdConfig(cfg Config, dir, initialCluster, token string, tls transport.TLSInfo) *embed.Config {
+	ec := embed.NewConfig()
+	ec.Name = memberName(m.index)
+	ec.Dir = dir
+	ec.InitialCluster = initialCluster
+	ec.InitialClusterToken = token
+
+	clientScheme := "http"
+	if !tls.Empty() {
+		clientScheme = "https"
+		ec.ClientTLSInfo = tls
+	}
+	ec.ListenClientUrls = []url.URL{{Scheme: clientScheme, Host: m.client.String()}}
+	ec.AdvertiseClientUrls = ec.ListenClientUrls
+	ec.ListenPeerUrls = []url.URL{{Scheme: "http", Host: m.peer.String()}}
+	ec.AdvertisePeerUrls = ec.ListenPeerUrls
+
+	ec.TickMs = uint(cfg.Tick / time.Millisecond)
+	ec.ElectionMs = uint(cfg.ElectionTimeout / time.Millisecond)
+	ec.UnsafeNoFsync = cfg.NoFsync
+	ec.QuotaBackendBytes = cfg.QuotaBytes
+	if cfg.Retention > 0 {
+		ec.AutoCompactionMode = embed.CompactorModePeriodic
+		ec.AutoCompactionRetention = cfg.Retention.String()
+	}
+	ec.EnableGRPCGateway = false // JSON over HTTP: a connection of the member to itself that nobody here uses
+
+	logger := cfg.Logger.Named(ec.Name).WithOptions(zap.WithFatalHook(panicHook{}), zap.WithPanicHook(panicHook{}))
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
+	return ec
+}
+
+// panicHook replaces what happens after etcd has logged a fatal error: not the end of the process without a word,
+// if the log is dropped, but a panic that says what it was. During the start it becomes an error.
+type panicHook struct{}
+
+func (panicHook) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	var b strings.Builder
+	b.WriteString("etcd: " + entry.Message)
+	for _, f := range fields {
+		if f.Type == zapcore.ErrorType {
+			fmt.Fprintf(&b, ": %v", f.Interface)
+		}
+	}
+	panic(b.String())
+}
+
+// start brings the server up without waiting for the others. The caller holds m.mu.
+func (m *member) start(ec *embed.Config) (err error) {
+	defer func() {
+		// etcd panics on data that it cannot read. What it had opened until then stays open.
+		if r := recover(); r != nil {
+			err = fmt.Errorf("starting %s: %v", ec.Name, r)
+		}
+	}()
+	r := &running{hangup: newHangup()}
+	ec.GRPCAdditionalServerOptions = r.hangup.options()
+	r.etcd, err = embed.StartEtcd(ec)
+	if err != nil {
+		if a, ok := portOf(err, m.client, m.peer); ok {
+			return &portError{member: m.index, address: a, err: err}
+		}
+		return fmt.Errorf("starting %s: %w", ec.Name, err)
+	}
+	for i, l := range r.etcd.Clients {
+		r.etcd.Clients[i] = &lastClientListener{Listener: l, hardStop: r.hardStop}
+	}
+	m.running.Store(r)
+	return nil
+}
+
+// portError says that an address could not be listened on.
+type portError struct {
+	member  int
+	address address
+	err     error
+}
+
+func (e *portError) Error() string {
+	return fmt.Sprintf("port %d of %s: %v", e.address.port, memberName(e.member), e.err)
+}
+
+func (e *portError) Unwrap() []error { return []error{ErrPortTaken, e.err} }
+
+// lastClientListener puts HardStop where embed.Etcd.Close needs it. Close ends the gRPC server, then closes
+// this listener, then calls Server.Stop, which waits for seconds to hand over the leadership when the other
+// members are stopping as well. A server that is hard-stopped already skips that. To hard-stop it before Close
+// would be too early: requests still running would find the database closed, and etcd would panic.
+type lastClientListener struct {
+	net.Listener
+	hardStop func()
+}
+
+func (l *lastClientListener) Close() error {
+	l.hardStop()
+	return l.Listener.Close()
+}
+
+func (r *running) id() uint64 { return uint64(r.etcd.Server.MemberID()) }
+
+// leads says whether this member thinks that it is the leader.
+func (r *running) leads() bool { return r.etcd.Server.Lead() == r.id() }
+
+// waitReady returns once the member has found a leader and serves clients.
+func (r *running) waitReady(ctx context.Context) error {
+	select {
+	case <-r.etcd.Server.ReadyNotify():
+		return nil
+	case <-r.etcd.Server.StopNotify():
+		return errors.New("it was stopped")
+	case err, open := <-r.etcd.Err():
+		if !open {
+			return errors.New("it was stopped")
+		}
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stop ends the server and returns when all is closed. Calls that are not answered after grace are cut off. The
+// caller holds m.mu.
+func (m *member) stop(grace time.Duration) {
+	r := m.running.Swap(nil)
+	if r == nil {
+		return
+	}
+	r.hangup.endStreams()
+	timer := time.AfterFunc(grace, r.hangup.endCalls)
+	defer timer.Stop()
+	select {
+	case <-r.etcd.Server.ReadyNotify():
+	default:
+		// Close would wait for the gRPC server to come up, which waits for the member to be ready.
+		r.hardStop()
+	}
+	if !r.closed() {
+		r.etcd.Close()
+	}
+	r.hangup.endCalls()
+}
+
+// hardStop ends the server at once, its connections to the other members included.
+func (r *running) hardStop() {
+	r.etcd.Server.HardStop()
+	closeIdlePeerConnections(r.etcd.Server)
+}
+
+// closed says whether somebody who got hold of the server has closed it already: it cannot be closed twice.
+func (r *running) closed() bool {
+	for {
+		select {
+		case _, open := <-r.etcd.Err():
+			if !open {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+}

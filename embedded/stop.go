@@ -1,0 +1,194 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Stop stops member i cleanly: if it leads it hands over to another member, requests under way are answered, and
+// clients go on at the other members. Its ports and its data are kept for Restart. Stopping a stopped member does
+// nothing. Stop fails with ErrClosed, or if there is no member i.
+func (c *Cluster) Stop(i int) error {
+	if err := c.begin(i); err != nil {
+		return fmt.Errorf("embedded: stopping: %w", err)
+	}
+	defer c.operations.Done()
+	m := c.members[i]
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.handOver(m)
+	m.stop(c.cfg.ElectionTimeout)
+	return nil
+}
+
+// Kill is Stop without courtesy: nothing is handed over, so that the others miss a leader for an election timeout, and
+// requests under way fail with an unknown outcome. What the member has acknowledged is kept: it is not the machine
+// that crashes.
+func (c *Cluster) Kill(i int) error {
+	if err := c.begin(i); err != nil {
+		return fmt.Errorf("embedded: killing: %w", err)
+	}
+	defer c.operations.Done()
+	m := c.members[i]
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stop(0)
+	return nil
+}
+
+// Restart starts the given stopped members, all of them if none are given, on their ports and with their data, and
+// returns once they serve clients. They need a majority of the cluster for that: members that only make one together
+// must be named in one call. If a member does not start, or ctx ends first, those that were started here are stopped
+// again. Members that run are left alone. See ErrPortTaken and ErrClosed.
+func (c *Cluster) Restart(ctx context.Context, members ...int) error {
+	if err := c.restart(ctx, members); err != nil {
+		return fmt.Errorf("embedded: restarting: %w", err)
+	}
+	return nil
+}
+
+func (c *Cluster) restart(ctx context.Context, members []int) error {
+	if err := c.begin(members...); err != nil {
+		return err
+	}
+	defer c.operations.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.closing, func() { cancel(ErrClosed) })()
+
+	var started []*member
+	err := func() error {
+		for _, m := range c.choose(members) {
+			switch mine, err := c.startStopped(ctx, m); {
+			case err != nil:
+				return err
+			case mine:
+				started = append(started, m)
+			}
+		}
+		for _, m := range started {
+			r := m.running.Load()
+			if r == nil {
+				return fmt.Errorf("%s was stopped meanwhile", memberName(m.index))
+			}
+			if err := r.waitReady(ctx); err != nil {
+				return fmt.Errorf("waiting for %s: %w", memberName(m.index), err)
+			}
+		}
+		return nil
+	}()
+	if err != nil {
+		stopAll(started)
+	}
+	return err
+}
+
+// startStopped starts m unless it runs; mine says whether it did.
+func (c *Cluster) startStopped(ctx context.Context, m *member) (mine bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running.Load() != nil {
+		return false, nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	if err := m.start(c.etcdConfig(m)); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// choose returns the members with these numbers, or all.
+func (c *Cluster) choose(numbers []int) []*member {
+	if len(numbers) == 0 {
+		return c.members
+	}
+	members := make([]*member, len(numbers))
+	for i, n := range numbers {
+		members[i] = c.members[n]
+	}
+	return members
+}
+
+// begin admits an operation on members, unless the cluster is closed; Close waits for those admitted.
+func (c *Cluster) begin(members ...int) error {
+	for _, i := range members {
+		if i < 0 || i >= len(c.members) {
+			return fmt.Errorf("no member %d in a cluster of %d", i, len(c.members))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Err() != nil {
+		return ErrClosed
+	}
+	c.operations.Add(1)
+	return nil
+}
+
+// handOver makes another member the leader if m leads. It is a courtesy and may fail.
+func (c *Cluster) handOver(m *member) {
+	r := m.running.Load()
+	if r == nil || !r.leads() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ElectionTimeout)
+	defer cancel()
+	for _, other := range c.members {
+		heir := other.running.Load()
+		if other == m || heir == nil || heir.etcd.Server.Lead() != r.id() {
+			continue
+		}
+		if r.etcd.Server.MoveLeader(ctx, r.id(), heir.id()) == nil {
+			return
+		}
+	}
+}
+
+// Close stops all members and returns when the last goroutine has ended and, if it was temporary, the folder is gone.
+// Clients made by NewClient or from ClientConfig should be closed before; one that is not goes on trying to connect.
+// Close may be called again, and then returns the same.
+func (c *Cluster) Close() error {
+	c.closeOnce.Do(func() {
+		c.mu.Lock()
+		c.endLife() // nothing begins any more, and a Restart under way gives up
+		c.mu.Unlock()
+		c.operations.Wait()
+		c.down()
+		if err := c.leaveFolder(); err != nil {
+			c.closeErr = fmt.Errorf("embedded: closing: %w", err)
+		}
+	})
+	return c.closeErr
+}
+
+func (c *Cluster) leaveFolder() error {
+	if c.cfg.Dir == "" {
+		return c.folder.remove()
+	}
+	return c.folder.close()
+}
+
+// down closes the cluster's client and stops all members.
+func (c *Cluster) down() {
+	if c.client != nil {
+		_ = c.client.Close() // only ever reports the cancellation that it is
+		c.client = nil
+	}
+	stopAll(c.members)
+}
+
+// stopAll kills members at the same time: one that waits for another would wait for long.
+func stopAll(members []*member) {
+	var stopped sync.WaitGroup
+	for _, m := range members {
+		stopped.Go(func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.stop(0)
+		})
+	}
+	stopped.Wait()
+}

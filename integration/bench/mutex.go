@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gotenure/tenure/lock"
+	"github.com/gotenure/tenure/session"
+)
+
+const etcdName = "etcd concurrency"
+
+func rows() []row {
+	var rows []row
+	for _, n := range []int{2, 8, 32, 128} {
+		rows = append(rows, row{
+			name: fmt.Sprintf("mutex/contended/%d-clients", n), unit: "op/s",
+			tenure: contended(n, tenureLocker), peer: contended(n, etcdLocker), peerName: etcdName,
+			limit: handoffLimit,
+		})
+	}
+	return append(rows,
+		row{
+			name: "mutex/uncontended", unit: "op/s",
+			tenure: contended(1, tenureLocker), peer: contended(1, etcdLocker), peerName: etcdName,
+			limit: twoCommits,
+		},
+		row{
+			name: "mutex/128-different", unit: "op/s",
+			tenure: different(128, tenureLocker), peer: different(128, etcdLocker), peerName: etcdName,
+		},
+		row{
+			name: "mutex/held/10000", unit: "B/lock", less: true, once: true,
+			tenure: memory(tenureLocker), peer: memory(etcdLocker), peerName: etcdName,
+		},
+	)
+}
+
+// A cycle locks and unlocks once.
+type cycle func(ctx context.Context) error
+
+// A locker makes, on a client, what locks any name.
+type locker func(ctx context.Context, env *env, client *clientv3.Client) (named func(name string) mutex, err error)
+
+type mutex struct {
+	lock   func(ctx context.Context) error
+	unlock func(ctx context.Context) error
+}
+
+func (m mutex) cycle(ctx context.Context) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	return m.unlock(context.WithoutCancel(ctx))
+}
+
+func tenureLocker(ctx context.Context, env *env, client *clientv3.Client) (func(string) mutex, error) {
+	s, err := session.New(ctx, client, session.WithTTL(30*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	env.onClose(func() { s.Close(context.Background()) })
+	return func(name string) mutex {
+		mu := lock.NewMutex(s, name)
+		var held *lock.Held
+		return mutex{
+			lock:   func(ctx context.Context) (err error) { held, err = mu.Lock(ctx); return err },
+			unlock: func(ctx context.Context) error { return held.Unlock(ctx) },
+		}
+	}, nil
+}
+
+func etcdLocker(ctx context.Context, env *env, client *clientv3.Client) (func(string) mutex, error) {
+	s, err := concurrency.NewSession(client, concurrency.WithTTL(30), concurrency.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	env.onClose(func() { s.Close() })
+	return func(name string) mutex {
+		mu := concurrency.NewMutex(s, "/etcd/"+name)
+		return mutex{lock: mu.Lock, unlock: mu.Unlock}
+	}, nil
+}
+
+// contended has n clients with a session each lock one name.
+func contended(n int, make locker) contestant {
+	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+		cycles := []cycle{}
+		for range n {
+			client, err := env.client()
+			if err != nil {
+				return nil, err
+			}
+			named, err := make(ctx, env, client)
+			if err != nil {
+				return nil, err
+			}
+			cycles = append(cycles, named(fmt.Sprintf("contended-%d", n)).cycle)
+		}
+		return perSecond(ctx, cycles), nil
+	}
+}
+
+// different has n goroutines of one session lock a name each.
+func different(n int, make locker) contestant {
+	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+		client, err := env.client()
+		if err != nil {
+			return nil, err
+		}
+		named, err := make(ctx, env, client)
+		if err != nil {
+			return nil, err
+		}
+		cycles := []cycle{}
+		for i := range n {
+			cycles = append(cycles, named(fmt.Sprintf("different-%d", i)).cycle)
+		}
+		return perSecond(ctx, cycles), nil
+	}
+}
+
+// handoffLimit is what etcd leaves room for: two clients that each wait, on a
+// standing watch, for a deletion by the other, and answer it with their own.
+func handoffLimit(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+	clients := make([]*clientv3.Client, 2)
+	for i := range clients {
+		client, err := env.client()
+		if err != nil {
+			return nil, err
+		}
+		clients[i] = client
+	}
+	return func(d time.Duration) (float64, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		var watches [2]clientv3.WatchChan
+		for i, client := range clients {
+			watches[i] = client.Watch(ctx, fmt.Sprintf("/limit/%d", 1-i), clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
+			<-watches[i]
+		}
+		var steps atomic.Int64
+		var group errgroup.Group
+		start := time.Now()
+		for i, client := range clients {
+			own := fmt.Sprintf("/limit/%d", i)
+			group.Go(func() error {
+				first := i == 0
+				for ctx.Err() == nil {
+					if _, err := client.Put(ctx, own, ""); err != nil {
+						break
+					}
+					if !first {
+						if _, ok := <-watches[i]; !ok {
+							break
+						}
+					}
+					first = false
+					if _, err := client.Delete(ctx, own); err != nil {
+						break
+					}
+					steps.Add(1)
+				}
+				return nil
+			})
+		}
+		err := group.Wait()
+		return float64(steps.Load()) / time.Since(start).Seconds(), err
+	}, nil
+}
+
+// twoCommits is the floor of an uncontended cycle: a put and a delete.
+func twoCommits(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+	client, err := env.client()
+	if err != nil {
+		return nil, err
+	}
+	return perSecond(ctx, []cycle{func(ctx context.Context) error {
+		if _, err := client.Put(ctx, "/limit/own", ""); err != nil {
+			return err
+		}
+		_, err := client.Delete(context.WithoutCancel(ctx), "/limit/own")
+		return err
+	}}), nil
+}
+
+// perSecond runs every cycle in a goroutine of its own for a while and returns
+// how many there were a second, all together.
+func perSecond(ctx context.Context, cycles []cycle) func(time.Duration) (float64, error) {
+	return func(d time.Duration) (float64, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		var done atomic.Int64
+		var group errgroup.Group
+		start := time.Now()
+		for _, cycle := range cycles {
+			group.Go(func() error {
+				for ctx.Err() == nil {
+					switch err := cycle(ctx); {
+					case err == nil:
+						done.Add(1)
+					case ctx.Err() == nil:
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		<-ctx.Done()
+		rate := float64(done.Load()) / time.Since(start).Seconds()
+		return rate, group.Wait()
+	}
+}

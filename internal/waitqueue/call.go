@@ -1,0 +1,40 @@
+package waitqueue
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// attemptTimeout bounds one transaction. One that is repeated elsewhere is
+	// cheap; one that waits for a dead connection is not.
+	attemptTimeout = 3 * time.Second
+
+	// giveUpGrace is how long an unsuccessful Acquire waits for its own
+	// clean-up before it leaves it to the background.
+	giveUpGrace = 250 * time.Millisecond
+
+	minPause = 10 * time.Millisecond
+	maxPause = 500 * time.Millisecond
+)
+
+// pause waits before the next attempt, or returns early when ctx ends.
+func pause(ctx context.Context, failures int) {
+	d := min(maxPause, minPause<<min(failures, 10))
+	timer := time.NewTimer(d/2 + rand.N(d/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// begin starts a transaction with the time limit of one attempt. The caller
+// calls cancel after Commit.
+func begin(ctx context.Context, client *clientv3.Client) (clientv3.Txn, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	return client.Txn(ctx), cancel
+}

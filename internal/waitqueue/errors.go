@@ -1,0 +1,39 @@
+package waitqueue
+
+import (
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Errors that the packages above translate into their own words.
+var (
+	// ErrBusy: somebody else owns or waits, and the caller does not want to.
+	ErrBusy = errors.New("busy")
+	// ErrReleased: the hold was released before.
+	ErrReleased = errors.New("released")
+	// ErrPending: the key could not be removed in time; it is removed in the
+	// background or goes with the lease.
+	ErrPending = errors.New("the key is still being removed")
+	// ErrForeignKey: the key that this session would use exists, but not
+	// through this package: another program uses the same lease.
+	ErrForeignKey = errors.New("another program uses this session's lease on the same name")
+)
+
+// refused tells whether an error of a write means that it was certainly not
+// applied, and that repeating it is useless. After all others it may be
+// applied at any time.
+func refused(err error) bool {
+	code := status.Code(err)
+	if e := (rpctypes.EtcdError{}); errors.As(err, &e) {
+		code = e.Code()
+	}
+	switch code {
+	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated,
+		codes.FailedPrecondition, codes.OutOfRange, codes.ResourceExhausted:
+		return true
+	}
+	return false
+}

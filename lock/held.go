@@ -1,0 +1,91 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure/internal/waitqueue"
+)
+
+// unlockTimeout bounds the unlocking that Do does, whose caller may have a
+// context that has ended.
+const unlockTimeout = 5 * time.Second
+
+// A Held is the handle of a lock that was acquired. It is safe for concurrent
+// use. Once it is lost or unlocked it stays so; to have the lock again, lock
+// again.
+type Held struct {
+	mutex *Mutex
+	hold  *waitqueue.Hold
+}
+
+// Context is cancelled when the lock is unlocked or lost, and in the latter
+// case before etcd can give it to somebody else. Its cause matches ErrLost or
+// ErrUnlocked. Its values are those of the context that was given to Lock.
+func (h *Held) Context() context.Context { return h.hold.Context() }
+
+// Valid tells whether the lock is certainly still held. It does no I/O, costs a
+// reading of the clock, and is right in the first instruction after the
+// process was stopped or suspended. Once false it stays false.
+func (h *Held) Valid() bool { return h.hold.Valid() }
+
+// Remaining is how long the lock is certainly held if etcd is not heard of
+// again; zero once Valid is false. A work step that takes longer should not be
+// begun without a guard.
+func (h *Held) Remaining() time.Duration { return h.hold.Remaining() }
+
+// Token is the fencing token: a later holder of the same lock always has a
+// larger one. A store that remembers the largest token it has seen, and
+// refuses smaller ones, cannot be written by a holder that was overtaken.
+//
+// It is the create revision of the holder's key in etcd times 2^16, which
+// leaves room for successive local holders of one key.
+func (h *Held) Token() int64 { return token(h.hold.Revision(), 0) }
+
+// tokenBits is how much of a token counts the local holders of one key. The
+// revision has the other 47 bits: at 100,000 writes a second they last for 44
+// years.
+const tokenBits = 16
+
+func token(revision, local int64) int64 { return revision<<tokenBits | local }
+
+// Guard returns the comparisons that hold while the lock is held, for the If of
+// a transaction: the transaction then commits only if the ownership has not
+// passed on, whatever clocks and networks did meanwhile.
+func (h *Held) Guard() []clientv3.Cmp { return []clientv3.Cmp{h.hold.Guard()} }
+
+// Key is the key in etcd that stands for this hold, and its create revision.
+func (h *Held) Key() (key string, revision int64) { return h.hold.Key, h.hold.Revision() }
+
+// Unlock gives the lock up. The handle's context ends and Valid is false before
+// anything is sent. It returns nil once the key is deleted in etcd, ErrLost
+// with the cause if the lock was lost before, ErrUnlocked if it was unlocked
+// before, and ErrPending if ctx ended before etcd had confirmed: the release
+// then goes on in the background.
+//
+// A deletion compares the handle's revision, so however often it is repeated,
+// it never touches a later hold. It costs one transaction.
+func (h *Held) Unlock(ctx context.Context) error {
+	return explain(h.mutex.name, h.hold.Release(ctx))
+}
+
+// run is Do's second half.
+func (h *Held) run(ctx context.Context, work func(context.Context, *Held) error) (err error) {
+	joined := h.hold.Epoch.Work()
+	defer joined()
+
+	inner, cancel := context.WithCancelCause(h.Context())
+	defer cancel(nil)
+	unhook := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer unhook()
+
+	defer func() { // also when the work panics
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
+		defer cancel()
+		err = errors.Join(err, h.Unlock(ctx))
+	}()
+	return work(inner, h)
+}

@@ -1,0 +1,149 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gotenure/tenure/internal/keys"
+	"github.com/gotenure/tenure/internal/waitqueue"
+	"github.com/gotenure/tenure/session"
+)
+
+// A Mutex is a named lock that at most one handle holds at a time, among all
+// processes that use the same etcd and the same namespace. Waiters are served
+// in the order in which they came; the goroutines of one session wait in a
+// local queue behind a single place in etcd.
+//
+// A Mutex is cheap, has no state of its own and is safe for concurrent use.
+// Any number of them may be made for one name; those of one session exclude
+// each other like those of different ones.
+type Mutex struct {
+	session *session.Session
+	name    string
+	queue   *waitqueue.Queue
+	err     error // why the name cannot be used
+}
+
+// An Option changes how a lock is addressed.
+type Option func(*address)
+
+type address struct {
+	prefix string
+	err    error
+}
+
+// AtKey puts the lock at a raw key prefix instead of under its name in the
+// session's namespace, to share it with programs that use etcd's own
+// concurrency.Mutex, `etcdctl lock` or the v3lock service: give it the name
+// that they use. The rules are then those programs' as well: a prefix blocks
+// on prefixes that extend it with a slash.
+func AtKey(prefix string) Option {
+	return func(a *address) {
+		a.prefix, a.err = prefix+"/", nil
+		if strings.Trim(prefix, "/") == "" {
+			a.err = fmt.Errorf("%w: the key prefix %q", ErrName, prefix)
+		}
+	}
+}
+
+// NewMutex returns the mutex of that name. It does no I/O. Any name of 1 to
+// 1,024 bytes will do, and no name interferes with another. A name that cannot
+// be used makes every method return an error that matches ErrName.
+func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
+	m := &Mutex{session: s, name: name}
+	var at address
+	at.prefix, at.err = keys.Space(s.Namespace()).Lock(name)
+	if at.err != nil {
+		at.err = fmt.Errorf("%w: %w", ErrName, at.err)
+	}
+	for _, opt := range opts {
+		opt(&at)
+	}
+	m.err = at.err
+	m.queue = waitqueue.New(s, at.prefix, func(err error) error { return explain(name, err) })
+	return m
+}
+
+// Name returns the name that the mutex was made with.
+func (m *Mutex) Name() string { return m.name }
+
+// Prefix returns the key prefix under which the holder's and the waiters' keys
+// stand in etcd. It ends in a slash.
+func (m *Mutex) Prefix() string { return m.queue.Prefix() }
+
+// Lock waits until the lock is held and returns its handle. ctx bounds the
+// waiting only; the handle's own context tells when the lock is lost.
+//
+// It returns ErrDeadlock if ctx descends from the context of a handle of the
+// same lock, ErrLost if the session or the place in the queue was lost while
+// waiting, session.ErrClosed (also as ErrLost) if the session was closed, and
+// an error that wraps the cause of ctx when that ended. After an error nothing
+// of the attempt is left in etcd, or it is being removed.
+//
+// Without contention it costs one transaction. With contention it costs one
+// transaction, one watch and one to three reads.
+func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
+	if m.err != nil {
+		return nil, m.err
+	}
+	ctx, chain, err := enterChain(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return m.held(chain)(m.queue.Acquire(ctx, m.description()))
+}
+
+// TryLock returns a handle if nobody holds the lock or waits for it, and
+// otherwise ErrLocked. It never queues up: while it fails, others' Lock calls
+// are not affected. It costs one transaction, none if a goroutine of the same
+// session holds the lock or waits.
+func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
+	if m.err != nil {
+		return nil, m.err
+	}
+	ctx, chain, err := enterChain(ctx, m)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
+	}
+	return m.held(chain)(m.queue.Try(ctx, m.description()))
+}
+
+// held makes the handle of what the queue returned.
+func (m *Mutex) held(chain *link) func(*waitqueue.Hold, error) (*Held, error) {
+	return func(hold *waitqueue.Hold, err error) (*Held, error) {
+		if err != nil {
+			return nil, explain(m.name, err)
+		}
+		chain.hold.Store(hold)
+		return &Held{mutex: m, hold: hold}, nil
+	}
+}
+
+// Do runs work while holding the lock. The work's context has the values of
+// ctx and ends when ctx ends or the lock is lost, with the cause. Do returns
+// when the work has, and unlocks only then, so the work is never overtaken by
+// the next holder's unless it goes on after its context has ended.
+//
+// It returns the work's error, joined with an error that matches ErrLost if
+// the lock was lost before the work had returned, or with that of Unlock. If
+// the lock could not be had, it returns Lock's error and work was not called. A
+// panic in the work unlocks and goes on.
+func (m *Mutex) Do(ctx context.Context, work func(ctx context.Context, h *Held) error) error {
+	held, err := m.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	return held.run(ctx, work)
+}
+
+// description is what the key in etcd says about its owner.
+func (m *Mutex) description() string {
+	return encodeOwner(Owner{
+		Session: m.session.Name(),
+		Host:    host(),
+		PID:     pid,
+		Since:   time.Now().UTC().Truncate(time.Millisecond),
+	})
+}

@@ -1,0 +1,77 @@
+package lock
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure/internal/waitqueue"
+)
+
+// An Owner is what a key in a lock's queue tells about who put it there.
+type Owner struct {
+	Session string    `json:"session"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"` // by the clock of the owner's machine: when it queued up
+}
+
+// An Entry is a holder or waiter of a lock.
+type Entry struct {
+	// Owner is empty if another program put the key there.
+	Owner Owner
+	// Foreign is the value of a key that another program put there.
+	Foreign  []byte
+	Key      string
+	Lease    clientv3.LeaseID
+	Revision int64 // the key's create revision, which orders the queue
+	Token    int64 // the fencing token that the first hold of the key has or will have
+}
+
+// Queue returns who holds the lock and who waits, the holder first; it is
+// empty if the lock is free. The goroutines that wait in the local queue of a
+// session have one place together. It costs one linearizable range.
+func (m *Mutex) Queue(ctx context.Context) ([]Entry, error) {
+	if m.err != nil {
+		return nil, m.err
+	}
+	members, err := waitqueue.List(ctx, m.session.Client(), m.Prefix())
+	if err != nil {
+		return nil, fmt.Errorf("lock: %q: %w", m.name, err)
+	}
+	entries := make([]Entry, len(members))
+	for i, member := range members {
+		entries[i] = Entry{
+			Key: member.Key, Lease: member.Lease,
+			Revision: member.Revision, Token: token(member.Revision, 0),
+		}
+		if json.Unmarshal(member.Value, &entries[i].Owner) != nil || entries[i].Owner.Session == "" {
+			entries[i].Owner, entries[i].Foreign = Owner{}, member.Value
+		}
+	}
+	return entries, nil
+}
+
+func encodeOwner(o Owner) string {
+	value, err := json.Marshal(o)
+	if err != nil {
+		panic("lock: encode an owner: " + err.Error()) // strings, a number and a time
+	}
+	return string(value)
+}
+
+var (
+	pid  = os.Getpid()
+	host = sync.OnceValue(func() string {
+		name, err := os.Hostname()
+		if err != nil {
+			return "unknown"
+		}
+		return name
+	})
+)
