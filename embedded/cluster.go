@@ -18,6 +18,7 @@ type Cluster struct {
 	warnings     []string
 	members      []*member
 	token        string // sets this cluster apart from others that had the same ports
+	pickPort     func(taken map[int]bool) (int, error)
 	clientConfig clientv3.Config
 	client       *clientv3.Client
 

@@ -117,8 +117,8 @@ func (c Config) validate() error {
 func (c Config) warnings() []string {
 	var w []string
 	if c.Members%2 == 0 {
-		w = append(w, fmt.Sprintf("%d members survive the loss of %d, no more than %d members would, and every write waits "+
-			"for one more of them", c.Members, (c.Members-1)/2, c.Members-1))
+		w = append(w, fmt.Sprintf("an even number of members, %d, survives the loss of %d, no more than %d would",
+			c.Members, (c.Members-1)/2, c.Members-1))
 	}
 	if c.NoFsync && c.Dir != "" {
 		w = append(w, "without fsync a crash of the machine may destroy the data in "+c.Dir)

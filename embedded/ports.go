@@ -55,7 +55,6 @@ func pickPort(taken map[int]bool) (int, error) {
 			continue
 		}
 		if last = probePort(port); last == nil {
-			taken[port] = true
 			return port, nil
 		}
 	}
@@ -71,24 +70,30 @@ func probePort(port int) error {
 	return l.Close()
 }
 
-// plan decides on the ports of n members: given ones first, then those the folder remembers, then free ones.
-// Which of them are fixed follows from whether something else would do.
-func plan(n int, given, remembered []int, rememberedFixed bool, taken map[int]bool) ([]address, error) {
+// portPlan decides on ports.
+type portPlan struct {
+	pick  func(taken map[int]bool) (int, error)
+	taken map[int]bool // what no further address may get
+}
+
+// addresses finds an address for each of n members: the given port, else the one that the folder remembers, else a
+// free one. A remembered port is replaced if it is not free, unless it is bound to stay the same.
+func (p portPlan) addresses(n int, given, remembered []int, bound bool) ([]address, error) {
 	addresses := make([]address, n)
 	for i := range addresses {
 		switch {
 		case len(given) > 0 && given[i] != 0:
 			addresses[i] = address{port: given[i], fixed: true}
-		case len(remembered) > 0 && (rememberedFixed || probePort(remembered[i]) == nil):
-			addresses[i] = address{port: remembered[i], fixed: rememberedFixed}
+		case len(remembered) > 0 && (bound || probePort(remembered[i]) == nil):
+			addresses[i] = address{port: remembered[i], fixed: bound}
 		default:
-			port, err := pickPort(taken)
+			port, err := p.pick(p.taken)
 			if err != nil {
 				return nil, err
 			}
+			p.taken[port] = true
 			addresses[i] = address{port: port}
 		}
-		taken[addresses[i].port] = true
 	}
 	return addresses, nil
 }

@@ -18,14 +18,18 @@ const startAttempts = 10
 // first, or anything else goes wrong, everything is stopped and removed again, and a folder that was there before is
 // as it was. See ErrPortTaken, ErrDirInUse and ErrDirMismatch.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
-	c, err := start(ctx, cfg)
+	c, err := start(ctx, cfg, pickPort)
 	if err != nil {
+		// Some of etcd's errors describe the end of ctx in their own words only.
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 		return nil, fmt.Errorf("embedded: starting: %w", err)
 	}
 	return c, nil
 }
 
-func start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
+func start(ctx context.Context, cfg Config, pickPort func(map[int]bool) (int, error)) (_ *Cluster, err error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -37,7 +41,7 @@ func start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{cfg: cfg, folder: f, token: rand.Text()}
+	c := &Cluster{cfg: cfg, folder: f, token: rand.Text(), pickPort: pickPort}
 	c.closing, c.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -67,9 +71,9 @@ func (c *Cluster) settle() error {
 	if !c.folder.fresh && known.Members != c.cfg.Members {
 		return fmt.Errorf("%w: %s holds a cluster of %d, not of %d", ErrDirMismatch, c.folder.path, known.Members, c.cfg.Members)
 	}
-	for what, ports := range map[string][]int{"client": c.cfg.ClientPorts, "peer": c.cfg.PeerPorts} {
+	for _, ports := range [][]int{c.cfg.ClientPorts, c.cfg.PeerPorts} {
 		if len(ports) > 0 && len(ports) != c.cfg.Members {
-			return fmt.Errorf("%d %s ports for %d members", len(ports), what, c.cfg.Members)
+			return fmt.Errorf("%d ports for %d members", len(ports), c.cfg.Members)
 		}
 	}
 	c.warnings = c.cfg.warnings()
@@ -144,17 +148,17 @@ func (c *Cluster) planMembers() error {
 	n, known := c.cfg.Members, c.folder.manifest
 	// Members that know each other cannot be told to look elsewhere. One alone looks for nobody.
 	bound := !c.folder.fresh && n > 1
-	taken := map[int]bool{}
-	for _, ports := range [][]int{c.cfg.ClientPorts, c.cfg.PeerPorts, known.ClientPorts, known.PeerPorts} {
-		for _, port := range ports {
-			taken[port] = true
+	ports := portPlan{pick: c.pickPort, taken: map[int]bool{}}
+	for _, spokenFor := range [][]int{c.cfg.ClientPorts, c.cfg.PeerPorts, known.ClientPorts, known.PeerPorts} {
+		for _, port := range spokenFor {
+			ports.taken[port] = true
 		}
 	}
-	peers, err := plan(n, c.cfg.PeerPorts, known.PeerPorts, bound, taken)
+	peers, err := ports.addresses(n, c.cfg.PeerPorts, known.PeerPorts, bound)
 	if err != nil {
 		return err
 	}
-	clients, err := plan(n, c.cfg.ClientPorts, known.ClientPorts, false, taken)
+	clients, err := ports.addresses(n, c.cfg.ClientPorts, known.ClientPorts, false)
 	if err != nil {
 		return err
 	}

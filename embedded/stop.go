@@ -18,6 +18,7 @@ func (c *Cluster) Stop(i int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c.handOver(m)
+	c.closeIdlePeerConnections()
 	m.stop(c.cfg.ElectionTimeout)
 	return nil
 }
@@ -33,6 +34,7 @@ func (c *Cluster) Kill(i int) error {
 	m := c.members[i]
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	c.closeIdlePeerConnections()
 	m.stop(0)
 	return nil
 }
@@ -147,6 +149,15 @@ func (c *Cluster) handOver(m *member) {
 	}
 }
 
+// closeIdlePeerConnections keeps a member that stops from waiting for the others' connections to it.
+func (c *Cluster) closeIdlePeerConnections() {
+	for _, m := range c.members {
+		if r := m.running.Load(); r != nil {
+			closeIdlePeerConnections(r.etcd.Server)
+		}
+	}
+}
+
 // Close stops all members and returns when the last goroutine has ended and, if it was temporary, the folder is gone.
 // Clients made by NewClient or from ClientConfig should be closed before; one that is not goes on trying to connect.
 // Close may be called again, and then returns the same.
@@ -175,7 +186,6 @@ func (c *Cluster) leaveFolder() error {
 func (c *Cluster) down() {
 	if c.client != nil {
 		_ = c.client.Close() // only ever reports the cancellation that it is
-		c.client = nil
 	}
 	stopAll(c.members)
 }

@@ -175,17 +175,22 @@ func handoffLimit(ctx context.Context, env *env) (func(time.Duration) (float64, 
 	}, nil
 }
 
-// twoCommits is the floor of an uncontended cycle: a put and a delete.
+// twoCommits is the floor of an uncontended cycle: a key that is created if it
+// is not there, and deleted if it is the same, in a transaction each.
 func twoCommits(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
 	client, err := env.client()
 	if err != nil {
 		return nil, err
 	}
+	const key = "/limit/own"
+	created := clientv3.CreateRevision(key)
 	return perSecond(ctx, []cycle{func(ctx context.Context) error {
-		if _, err := client.Put(ctx, "/limit/own", ""); err != nil {
+		resp, err := client.Txn(ctx).If(clientv3.Compare(created, "=", 0)).Then(clientv3.OpPut(key, "")).Commit()
+		if err != nil {
 			return err
 		}
-		_, err := client.Delete(context.WithoutCancel(ctx), "/limit/own")
+		_, err = client.Txn(context.WithoutCancel(ctx)).
+			If(clientv3.Compare(created, "=", resp.Header.Revision)).Then(clientv3.OpDelete(key)).Commit()
 		return err
 	}}), nil
 }

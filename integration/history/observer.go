@@ -28,9 +28,13 @@ type Observer struct {
 	moved chan struct{} // closed and replaced when seen grows
 }
 
-// Observe starts an observer. nameOf gives the name of the lock that a key
-// queues for, or "": see Under. Close it before its client.
-func Observe(ctx context.Context, client *clientv3.Client, r *Recorder, nameOf func(key string) string) *Observer {
+// Observe starts an observer and returns when it watches: later it would miss
+// nothing, but date what came before too late. It stops when ctx ends. nameOf
+// gives the name of the lock that a key queues for, or "": see Under. Close it
+// before its client.
+func Observe(
+	ctx context.Context, client *clientv3.Client, r *Recorder, nameOf func(key string) string,
+) (*Observer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &Observer{
 		r:      r,
@@ -42,8 +46,14 @@ func Observe(ctx context.Context, client *clientv3.Client, r *Recorder, nameOf f
 		seen:   1, // the revision of an empty store
 		moved:  make(chan struct{}),
 	}
-	go o.run(ctx)
-	return o
+	watching := make(chan struct{})
+	go o.run(ctx, sync.OnceFunc(func() { close(watching) }))
+	select {
+	case <-watching:
+		return o, nil
+	case <-o.done:
+		return nil, errors.New("history: the observer could not watch")
+	}
 }
 
 // Under is a nameOf for keys of the form <prefix><name>/<lease>. The name may
@@ -84,7 +94,7 @@ func (o *Observer) Close() {
 	<-o.done
 }
 
-func (o *Observer) run(ctx context.Context) {
+func (o *Observer) run(ctx context.Context, watching func()) {
 	defer close(o.done)
 	for ctx.Err() == nil {
 		if o.client.Ctx().Err() != nil {
@@ -93,8 +103,12 @@ func (o *Observer) run(ctx context.Context) {
 		}
 		// All keys, and not only those of locks: then each revision has an
 		// event, and WaitFor knows when it has seen one.
-		watch := o.client.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithRev(o.seen+1))
+		watch := o.client.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithRev(o.seen+1),
+			clientv3.WithCreatedNotify())
 		for answer := range watch {
+			if answer.Created {
+				watching()
+			}
 			if c := answer.CompactRevision; c > o.seen+1 {
 				o.r.gap("the observer missed revisions %d to %d", o.seen+1, c-1)
 				o.advance(c - 1)

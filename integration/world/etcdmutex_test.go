@@ -30,7 +30,8 @@ func simulateEtcdMutex(t *testing.T, s world.Schedule, nodes []string) history.H
 	var h history.History
 	world.Run(t, world.Config{Seed: s.Seed}, func(t *testing.T, w *world.World) {
 		rec := history.NewRecorder(time.Now)
-		observer := history.Observe(w.Context(), w.Direct(), rec, history.Under(lockPrefix))
+		observer, err := history.Observe(w.Context(), w.Direct(), rec, history.Under(lockPrefix))
+		require.NoError(t, err)
 		defer observer.Close()
 		w.KeepUp(observer.WaitFor)
 		w.OnLink(rec.Link)
@@ -122,7 +123,7 @@ func pause(ctx context.Context, d time.Duration) {
 func TestXEtcdMutex(t *testing.T) {
 	nodes := []string{"a", "b", "c"}
 	hits := 0
-	for seed := range uint64(30) {
+	for seed := range uint64(100) {
 		s := world.Plan(seed, 4*time.Minute, nodes, world.DefaultRates())
 		began := time.Now()
 		h := simulateEtcdMutex(t, s, nodes)

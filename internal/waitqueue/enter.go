@@ -22,10 +22,13 @@ func (q *Queue) enter(ctx context.Context, h *Hold, value string, free *clientv3
 		switch {
 		case err == nil && resp.Succeeded:
 			h.revision = resp.Header.Revision
+			if free != nil {
+				return View{Revision: h.revision}, nil
+			}
 			front := (*clientv3.GetResponse)(resp.Responses[1].GetResponseRange())
 			return View{Revision: h.revision, Keys: members(front), Whole: !front.More, Front: true}, nil
 		case err == nil:
-			if err := q.declined(resp, h, fence, free != nil); err != nil {
+			if err := q.declined(ctx, resp, h, fence, free != nil); err != nil {
 				return View{}, err
 			}
 		case refused(err):
@@ -48,29 +51,39 @@ func (q *Queue) enter(ctx context.Context, h *Hold, value string, free *clientv3
 	}
 }
 
-// create is one attempt.
+// create is one attempt. It asks why only where a refusal is likely: the rest
+// of the time the question would cost more than it tells.
 func (q *Queue) create(ctx context.Context, h *Hold, value string, fence session.Fence, free *clientv3.Cmp) (*clientv3.TxnResponse, error) {
-	compare := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(h.Key), "=", 0), fence.Cmp()}
-	if free != nil {
-		compare = append(compare, *free)
-	}
 	txn, cancel := begin(ctx, q.session.Client())
 	defer cancel()
-	return txn.If(compare...).
-		Then(
-			clientv3.OpPut(h.Key, value, clientv3.WithLease(h.Epoch.Lease())),
-			clientv3.OpGet(q.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(frontLimit)),
-		).
-		Else(
-			clientv3.OpGet(h.Key, clientv3.WithKeysOnly()),
-			clientv3.OpGet(fence.Key(), clientv3.WithKeysOnly()),
-		).
-		Commit()
+	absent := clientv3.Compare(clientv3.CreateRevision(h.Key), "=", 0)
+	put := clientv3.OpPut(h.Key, value, clientv3.WithLease(h.Epoch.Lease()))
+	if free != nil {
+		return txn.If(absent, fence.Cmp(), *free).Then(put).Else(why(h, fence)...).Commit()
+	}
+	front := clientv3.OpGet(q.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(frontLimit))
+	return txn.If(absent, fence.Cmp()).Then(put, front).Commit()
+}
+
+// why reads what tells the reason for which a key was not created.
+func why(h *Hold, fence session.Fence) []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpGet(h.Key, clientv3.WithKeysOnly()),
+		clientv3.OpGet(fence.Key(), clientv3.WithKeysOnly()),
+	}
 }
 
 // declined says why etcd did not create the key: nil if the fence had moved
 // meanwhile and it can be tried again.
-func (q *Queue) declined(resp *clientv3.TxnResponse, h *Hold, fence session.Fence, try bool) error {
+func (q *Queue) declined(ctx context.Context, resp *clientv3.TxnResponse, h *Hold, fence session.Fence, try bool) error {
+	if !try {
+		txn, cancel := begin(ctx, q.session.Client())
+		defer cancel()
+		var err error
+		if resp, err = txn.Then(why(h, fence)...).Commit(); err != nil {
+			return nil // not a reason; the next attempt asks again
+		}
+	}
 	if own := resp.Responses[0].GetResponseRange().Kvs; len(own) > 0 {
 		// Nothing of ours is left when the local turn comes, and what was in
 		// doubt has been settled: whose ever this is, we do not own it.
