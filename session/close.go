@@ -26,11 +26,13 @@ func (s *Session) Close(ctx context.Context) error {
 	if s.revoked {
 		return nil
 	}
-	if !wait(ctx, s.stopped) {
+	// The lease is not given back before all work has returned: that would hand
+	// over what is still in use.
+	if !wait(ctx, s.stopped) || !wait(ctx, s.tasks.idle()) {
+		if s.tasks.running() {
+			return fmt.Errorf("session: close: %w: %w", ErrWorkRunning, context.Cause(ctx))
+		}
 		return fmt.Errorf("session: close: %w", context.Cause(ctx))
-	}
-	if !wait(ctx, s.tasks.idle()) {
-		return fmt.Errorf("session: close: %w: %w", ErrWorkRunning, context.Cause(ctx))
 	}
 	// Read only now: the run loop may have begun one more epoch.
 	if err := s.giveBack(ctx, s.last()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -34,22 +35,22 @@ type Epoch struct {
 	refused atomic.Pointer[error] // what the last attempt to renew said, if it failed
 }
 
-func newEpoch(s *Session, number uint64, grant *clientv3.LeaseGrantResponse, sent time.Duration) *Epoch {
+func newEpoch(s *Session, number uint64, grant *pb.LeaseGrantResponse, sent time.Duration) *Epoch {
 	ttl := time.Duration(grant.TTL) * time.Second
 	ctx, cancel := context.WithCancelCause(context.Background())
 	e := &Epoch{
 		session:  s,
 		number:   number,
-		lease:    grant.ID,
+		lease:    clientv3.LeaseID(grant.ID),
 		ttl:      ttl,
-		cluster:  grant.ClusterId,
+		cluster:  grant.Header.ClusterId,
 		deadline: newDeadline(s.clock, sent, life(ttl)),
 		ctx:      ctx,
 		cancel:   cancel,
 		kick:     make(chan struct{}, 1),
 		audits:   make(chan struct{}, 1),
 	}
-	e.fence.key = s.cfg.space.Session(grant.ID)
+	e.fence.key = s.cfg.space.Session(e.lease)
 	return e
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -221,9 +222,12 @@ func (s *Session) begin(ctx context.Context, number uint64) (*Epoch, time.Durati
 func (s *Session) grant(ctx context.Context, number uint64, sent time.Duration) (*Epoch, error) {
 	attempt, cancel := context.WithTimeout(ctx, max(s.cfg.ttl/2, 2*time.Second))
 	defer cancel()
-	resp, err := s.client.Grant(attempt, int64(s.cfg.ttl/time.Second))
+	// Not the client's Grant: it repeats a failed attempt for as long as the
+	// context lasts, and then does not say what was wrong.
+	resp, err := pb.NewLeaseClient(s.client.ActiveConnection()).
+		LeaseGrant(attempt, &pb.LeaseGrantRequest{TTL: int64(s.cfg.ttl / time.Second)})
 	if err != nil {
-		return nil, err
+		return nil, clientv3.ContextError(attempt, err)
 	}
 	epoch := newEpoch(s, number, resp, sent)
 	if err := epoch.writeKey(attempt); err != nil {

@@ -24,24 +24,24 @@ func (e *Epoch) Background(f func(ctx context.Context)) {
 // tasks counts what Close has to wait for. Unlike a WaitGroup it can be waited
 // for with a time limit, and again.
 type tasks struct {
-	mu      sync.Mutex
-	running int
-	ended   chan struct{} // if somebody waits: closed when running falls to 0
+	mu    sync.Mutex
+	count int
+	ended chan struct{} // if somebody waits: closed when count falls to 0
 }
 
 // begin counts something until done is called.
 func (t *tasks) begin() (done func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.running++
+	t.count++
 	return sync.OnceFunc(t.end)
 }
 
 func (t *tasks) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.running--
-	if t.running == 0 && t.ended != nil {
+	t.count--
+	if t.count == 0 && t.ended != nil {
 		close(t.ended)
 		t.ended = nil
 	}
@@ -51,7 +51,7 @@ func (t *tasks) end() {
 func (t *tasks) idle() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.running == 0 {
+	if t.count == 0 {
 		done := make(chan struct{})
 		close(done)
 		return done
@@ -60,4 +60,10 @@ func (t *tasks) idle() <-chan struct{} {
 		t.ended = make(chan struct{})
 	}
 	return t.ended
+}
+
+func (t *tasks) running() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count > 0
 }

@@ -119,7 +119,7 @@ func (e *Epoch) auditOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if resp.TTL <= 0 {
+	if resp.TTL < 0 { // 0 is less than a second
 		e.lose(ReasonGone, nil)
 		return nil
 	}

@@ -123,7 +123,7 @@ func (h *Hold) evicted(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	left, err := h.Epoch.Session().Client().TimeToLive(ctx, h.Epoch.Lease())
-	if err == nil && left.TTL <= 0 {
+	if err == nil && left.TTL < 0 { // 0 is less than a second
 		h.Epoch.Report(rpctypes.ErrLeaseNotFound)
 	}
 	if err := h.Epoch.Err(); err != nil {
