@@ -12,6 +12,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 )
 
 // What a cluster keeps in its folder, next to one folder for each member.
@@ -164,9 +165,12 @@ func (f *folder) expectNoData() error {
 	return nil
 }
 
-// checkData opens a member's database for a moment. etcd itself would panic in a goroutine of its own if it is no
-// database, and wait without end if another etcd has it open.
+// checkData looks at a member's log and opens its database for a moment. etcd itself would begin a new life without
+// the log, panic in a goroutine of its own if the database is none, and wait without end if another etcd has it open.
 func checkData(path string) error {
+	if dir := filepath.Join(path, "member", "wal"); !wal.Exist(dir) {
+		return fmt.Errorf("%w: the data of a member is gone: no log in %s", ErrDirMismatch, dir)
+	}
 	file := filepath.Join(path, "member", "snap", "db")
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true, Timeout: 100 * time.Millisecond})
 	switch {

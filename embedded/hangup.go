@@ -3,8 +3,10 @@ package embedded
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 )
 
@@ -15,6 +17,9 @@ type hangup struct {
 	streams, calls context.Context
 	endStreams     context.CancelFunc
 	endCalls       context.CancelFunc
+
+	// lockClient is behind etcd's lock and election services, once one of them has been called.
+	lockClient atomic.Pointer[clientv3.Client]
 }
 
 func newHangup() *hangup {
@@ -32,7 +37,8 @@ func (h *hangup) options() []grpc.ServerOption {
 	}
 }
 
-func (h *hangup) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (h *hangup) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	h.waits(info.FullMethod, srv)
 	ctx, cancel := context.WithCancel(ss.Context())
 	defer cancel()
 	defer context.AfterFunc(h.streams, cancel)()
@@ -40,20 +46,35 @@ func (h *hangup) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo,
 }
 
 func (h *hangup) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ending := h.calls
+	if h.waits(info.FullMethod, info.Server) {
+		ending = h.streams
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(h.ending(info.FullMethod), cancel)()
+	defer context.AfterFunc(ending, cancel)()
 	resp, err := handler(ctx, req)
-	return resp, stopped(h.calls, err)
+	return resp, stopped(ending, err)
 }
 
-// ending says which of the two ends a call: etcd's lock and election services wait in a call for as long as
-// somebody else holds the lock, so that they count as streams.
-func (h *hangup) ending(method string) context.Context {
-	if strings.HasPrefix(method, "/v3lockpb.") || strings.HasPrefix(method, "/v3electionpb.") {
-		return h.streams
+// waits says whether a call may last as long as a stream: those of etcd's lock and election services do, while
+// somebody else holds the lock. It takes note of the services' client.
+func (h *hangup) waits(method string, service any) bool {
+	if !strings.HasPrefix(method, "/v3lockpb.") && !strings.HasPrefix(method, "/v3electionpb.") {
+		return false
 	}
-	return h.calls
+	if client, ok := serviceClient(service); ok {
+		h.lockClient.Store(client)
+	}
+	return true
+}
+
+// close ends what is left when the server is closed.
+func (h *hangup) close() {
+	h.endCalls()
+	if client := h.lockClient.Load(); client != nil {
+		_ = client.Close() // only ever reports the cancellation that it is
+	}
 }
 
 // stopped replaces the error of what was hung up on with the one that tells an etcd client to go on at another

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,18 +18,37 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// childVariable makes the test binary a program that uses a cluster and prints nothing: see TestNothingIsPrinted.
+// childVariable makes the test binary run one of children instead of the tests, for what cannot be seen, or not be
+// cleaned up, inside of a process.
 const childVariable = "TENURE_EMBEDDED_TEST_CHILD"
 
+var children = map[string]func(ctx context.Context) error{
+	"silence": useClusterInSilence,
+	"damage":  startWithDamagedLog,
+}
+
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		if err := useClusterInSilence(); err != nil {
-			fmt.Println(err)
+	if child, ok := children[os.Getenv(childVariable)]; ok {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := child(ctx); err != nil {
+			fmt.Print(err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// runChild runs one of children as a process of its own and returns all that it has printed.
+func runChild(t *testing.T, name string) (output string, err error) {
+	t.Helper()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	child := exec.CommandContext(within(t), program)
+	child.Env = append(os.Environ(), childVariable+"="+name)
+	text, err := child.CombinedOutput()
+	return string(text), err
 }
 
 // fast is a Config for tests, changed by adjust.

@@ -34,8 +34,9 @@ type member struct {
 
 // running is what a member has while it runs.
 type running struct {
-	etcd   *embed.Etcd
-	hangup *hangup
+	etcd        *embed.Etcd
+	hangup      *hangup
+	clientsGone func() // called, if set, between the end of the gRPC server and that of the etcd server
 }
 
 // etcdConfig translates for etcd. initialCluster names all members and their peers' addresses.
@@ -91,7 +92,7 @@ func (m *member) start(ec *embed.Config) (err error) {
 	defer func() {
 		// etcd panics on data that it cannot read. What it had opened until then stays open.
 		if r := recover(); r != nil {
-			err = fmt.Errorf("starting %s: %v", ec.Name, r)
+			err = fmt.Errorf("starting %s: etcd cannot work with %s: %v", ec.Name, ec.Dir, r)
 		}
 	}()
 	r := &running{hangup: newHangup()}
@@ -104,7 +105,7 @@ func (m *member) start(ec *embed.Config) (err error) {
 		return fmt.Errorf("starting %s: %w", ec.Name, err)
 	}
 	for i, l := range r.etcd.Clients {
-		r.etcd.Clients[i] = &lastClientListener{Listener: l, hardStop: r.hardStop}
+		r.etcd.Clients[i] = &lastClientListener{Listener: l, member: r}
 	}
 	m.running.Store(r)
 	return nil
@@ -129,11 +130,14 @@ func (e *portError) Unwrap() []error { return []error{ErrPortTaken, e.err} }
 // would be too early: requests still running would find the database closed, and etcd would panic.
 type lastClientListener struct {
 	net.Listener
-	hardStop func()
+	member *running
 }
 
 func (l *lastClientListener) Close() error {
-	l.hardStop()
+	if l.member.clientsGone != nil {
+		l.member.clientsGone()
+	}
+	l.member.hardStop()
 	return l.Listener.Close()
 }
 
@@ -159,13 +163,14 @@ func (r *running) waitReady(ctx context.Context) error {
 	}
 }
 
-// stop ends the server and returns when all is closed. Calls that are not answered after grace are cut off. The
-// caller holds m.mu.
-func (m *member) stop(grace time.Duration) {
+// stop ends the server and returns when all is closed. Calls that are not answered after grace are cut off.
+// clientsGone, if not nil, is called when the last call has ended and the server is about to. The caller holds m.mu.
+func (m *member) stop(grace time.Duration, clientsGone func()) {
 	r := m.running.Swap(nil)
 	if r == nil {
 		return
 	}
+	r.clientsGone = clientsGone
 	r.hangup.endStreams()
 	timer := time.AfterFunc(grace, r.hangup.endCalls)
 	defer timer.Stop()
@@ -178,7 +183,7 @@ func (m *member) stop(grace time.Duration) {
 	if !r.closed() {
 		r.etcd.Close()
 	}
-	r.hangup.endCalls()
+	r.hangup.close()
 }
 
 // hardStop ends the server at once, its connections to the other members included.

@@ -1,10 +1,7 @@
 package embedded_test
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -15,20 +12,13 @@ import (
 
 // Standard output and error belong to the whole process, so that a process of its own has to show what is printed.
 func TestNothingIsPrinted(t *testing.T) {
-	program, err := os.Executable()
-	require.NoError(t, err)
-	child := exec.CommandContext(within(t), program)
-	child.Env = append(os.Environ(), childVariable+"=1")
-	var output bytes.Buffer
-	child.Stdout, child.Stderr = &output, &output
-	require.NoError(t, child.Run(), "%s", output.String())
-	require.Empty(t, output.String())
+	output, err := runChild(t, "silence")
+	require.NoError(t, err, "%s", output)
+	require.Empty(t, output)
 }
 
 // useClusterInSilence does what makes etcd and gRPC talk, if they are let.
-func useClusterInSilence() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+func useClusterInSilence(ctx context.Context) error {
 	cluster, err := embedded.Start(ctx, fast(members(3), func(c *embedded.Config) {
 		c.TLS = &embedded.TLS{}
 		c.RootPassword = "secret"

@@ -19,7 +19,7 @@ func (c *Cluster) Stop(i int) error {
 	defer m.mu.Unlock()
 	c.handOver(m)
 	c.closeIdlePeerConnections()
-	m.stop(c.cfg.ElectionTimeout)
+	m.stop(c.cfg.ElectionTimeout, nil)
 	return nil
 }
 
@@ -35,7 +35,7 @@ func (c *Cluster) Kill(i int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c.closeIdlePeerConnections()
-	m.stop(0)
+	m.stop(0, nil)
 	return nil
 }
 
@@ -190,14 +190,22 @@ func (c *Cluster) down() {
 	stopAll(c.members)
 }
 
-// stopAll kills members at the same time: one that waits for another would wait for long.
+// stopAll kills members at the same time: one that waits for another would wait for long. No server ends before all
+// have got rid of their clients, because a last call may need a majority: etcd's lock service, for one, deletes the key
+// of a waiter that gives up, and waits for that.
 func stopAll(members []*member) {
-	var stopped sync.WaitGroup
+	var serving, stopped sync.WaitGroup
+	serving.Add(len(members))
 	for _, m := range members {
 		stopped.Go(func() {
+			gone := sync.OnceFunc(serving.Done)
+			defer gone() // a member that does not serve does not say so either
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			m.stop(0)
+			m.stop(0, func() {
+				gone()
+				serving.Wait()
+			})
 		})
 	}
 	stopped.Wait()

@@ -76,6 +76,11 @@ func (h *Held) Unlock(ctx context.Context) error {
 func (h *Held) run(ctx context.Context, work func(context.Context, *Held) error) (err error) {
 	joined := h.hold.Epoch.Work()
 	defer joined()
+	// A session that is being closed waits for work that it knows of. If it
+	// did not know of this one, the lock is lost by now, and nothing has begun.
+	if err := h.hold.Err(); err != nil {
+		return explain(h.mutex.name, err)
+	}
 
 	inner, cancel := context.WithCancelCause(h.Context())
 	defer cancel(nil)

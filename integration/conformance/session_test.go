@@ -143,16 +143,18 @@ func TestCloseWaitsForWork(t *testing.T) {
 		client, _ := c.Dial(t)
 		s := c.SessionOn(t, client)
 		mu := lock.NewMutex(s, harness.Name(t))
-		told, finish, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		begun, told, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		done := make(chan error, 1)
 		go func() {
 			done <- mu.Do(harness.Context(t), func(ctx context.Context, _ *lock.Held) error {
+				close(begun)
 				<-ctx.Done()
 				close(told)
 				<-finish
 				return nil
 			})
 		}()
-		c.AwaitKeys(t, mu.Prefix(), 1)
+		harness.Got(t, begun)
 
 		short, cancel := context.WithCancel(harness.Context(t))
 		go func() {

@@ -93,6 +93,13 @@ func EachSize(t *testing.T, test func(t *testing.T, c *Cluster)) {
 	}
 }
 
+// OneMember runs a test on the cluster of one member only, because it is not
+// about how members agree.
+func OneMember(t *testing.T, test func(c *Cluster)) {
+	t.Helper()
+	test(&Cluster{Cluster: clusters[1]})
+}
+
 // A Cluster is a running etcd cluster that tests share.
 type Cluster struct{ *embedded.Cluster }
 

@@ -111,7 +111,9 @@ func (u *etcdMutexUser) write(ctx context.Context, b *history.Belief, guard clie
 	}
 }
 
-func (u *etcdMutexUser) upTo(d time.Duration) time.Duration { return time.Duration(u.rnd.Int64N(int64(d))) }
+func (u *etcdMutexUser) upTo(d time.Duration) time.Duration {
+	return time.Duration(u.rnd.Int64N(int64(d)))
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	select {
@@ -133,9 +135,13 @@ func TestXEtcdMutex(t *testing.T) {
 		for _, v := range vs {
 			rules[v.Rule]++
 		}
-		if rules["M1"] > 0 { hits++ }
+		if rules["M1"] > 0 {
+			hits++
+		}
 		t.Log(seed, took, time.Since(began)-took, len(h.Events), len(h.Changes), "acq", h.Count(history.Acquired), "faults", len(s.Faults), rules)
-		if seed < 3 || rules["M2"]+rules["M3"]+rules["order"]+rules["blind"]+rules["M4"]> 0 { t.Log(history.Report(vs)) }
+		if seed < 3 || rules["M2"]+rules["M3"]+rules["order"]+rules["blind"]+rules["M4"] > 0 {
+			t.Log(history.Report(vs))
+		}
 	}
 	t.Log(hits)
 }
