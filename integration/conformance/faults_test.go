@@ -247,6 +247,7 @@ func TestWaitingThroughACompactionKeepsThePlace(t *testing.T) {
 		name := harness.Name(t)
 		first := lock.NewMutex(c.Session(t), name)
 		held := mustLock(t, first)
+		key, _ := held.Key()
 		client, faults := c.Dial(t)
 		early := lockLater(harness.Context(t), lock.NewMutex(c.SessionOn(t, client), name))
 		c.AwaitKeys(t, first.Prefix(), 2)
@@ -254,8 +255,9 @@ func TestWaitingThroughACompactionKeepsThePlace(t *testing.T) {
 		c.AwaitKeys(t, first.Prefix(), 3)
 
 		// The early waiter's watch breaks, history goes on and is compacted,
-		// and the watch resumes behind the compaction.
+		// and the watch wants to resume behind the compaction.
 		faults.OnStream(func(string) error { return harness.ErrDown })
+		faults.Break()
 		for range 20 {
 			_, err := c.Client().Put(harness.Context(t), "/noise", "")
 			require.NoError(t, err)
@@ -264,16 +266,28 @@ func TestWaitingThroughACompactionKeepsThePlace(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Client().Compact(harness.Context(t), now.Header.Revision)
 		require.NoError(t, err)
-		faults.Mend()
+		reread := make(chan struct{}, 10)
+		faults.OnCall(func(req any, call func() error) error {
+			err := call()
+			if get, ok := req.(*pb.RangeRequest); ok && string(get.Key) == key {
+				reread <- struct{}{}
+			}
+			return err
+		})
+		faults.OnStream(nil)
+		harness.Got(t, reread) // the state, because the events are gone
 
-		mustUnlock(t, held)
-		got := harness.Got(t, early)
-		require.NoError(t, got.err)
+		require.Len(t, c.Keys(t, first.Prefix()), 3)
 		select {
+		case <-early:
+			require.FailNow(t, "granted while the holder's key is there")
 		case <-late:
 			require.FailNow(t, "the later waiter was granted first")
 		default:
 		}
+		mustUnlock(t, held)
+		got := harness.Got(t, early)
+		require.NoError(t, got.err)
 		mustUnlock(t, got.held)
 		mustUnlock(t, harness.Got(t, late).held)
 	})

@@ -21,6 +21,7 @@ type Faults struct {
 	unary  func(req any, call func() error) error
 	stream func(method string) error
 	sent   func(req any)
+	open   map[*seenStream]context.CancelFunc
 }
 
 // OnCall sets the rule for unary calls: it gets the request and a function
@@ -44,6 +45,15 @@ func (f *Faults) OnSend(see func(msg any)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent = see
+}
+
+// Break ends all streams that are open, as a connection that breaks does.
+func (f *Faults) Break() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, cancel := range f.open {
+		cancel()
+	}
 }
 
 // Cut makes every call and every new stream fail.
@@ -80,11 +90,13 @@ func (f *Faults) dialOptions() []grpc.DialOption {
 					return nil, err
 				}
 			}
+			ctx, cancel := context.WithCancel(ctx)
 			stream, err := open(ctx, desc, cc, method, opts...)
 			if err != nil {
+				cancel()
 				return nil, err
 			}
-			return &seenStream{ClientStream: stream, faults: f}, nil
+			return f.keep(&seenStream{ClientStream: stream, faults: f}, cancel), nil
 		}),
 	}
 }
@@ -92,6 +104,31 @@ func (f *Faults) dialOptions() []grpc.DialOption {
 type seenStream struct {
 	grpc.ClientStream
 	faults *Faults
+}
+
+// keep remembers a stream until it ends.
+func (f *Faults) keep(s *seenStream, cancel context.CancelFunc) *seenStream {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open == nil {
+		f.open = make(map[*seenStream]context.CancelFunc)
+	}
+	f.open[s] = cancel
+	context.AfterFunc(s.Context(), func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.open, s)
+	})
+	return s
+}
+
+// RecvMsg turns the end that Break makes into that of a broken connection.
+func (s *seenStream) RecvMsg(msg any) error {
+	err := s.ClientStream.RecvMsg(msg)
+	if status.Code(err) == codes.Canceled {
+		return ErrDown
+	}
+	return err
 }
 
 func (s *seenStream) SendMsg(msg any) error {

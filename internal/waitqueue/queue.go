@@ -203,7 +203,7 @@ func (q *Queue) await(ctx context.Context, h *Hold, step Step) (int64, error) {
 		Key: step.Behind.Name, KeysOnly: true, NoPuts: true, From: step.At, Probe: h.Epoch.TTL(),
 	})
 	defer watch.Close()
-	for {
+	for first := true; ; first = false {
 		update, err := watch.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -211,26 +211,26 @@ func (q *Queue) await(ctx context.Context, h *Hold, step Step) (int64, error) {
 			}
 			return 0, err
 		}
-		if gone(update, step.Behind) {
+		if gone(update, step.Behind, first) {
 			return update.Revision, nil
 		}
 	}
 }
 
 // gone tells whether an update shows that the key of that create revision is
-// gone. The same name may have been created anew since.
-func gone(update prefixwatch.Update, key Key) bool {
-	if update.Reset {
-		for _, ev := range update.Events {
-			if ev.Type == clientv3.EventTypePut && ev.Kv.CreateRevision == key.Create {
-				return false
-			}
+// gone; the same name may have been created anew since. The first update shows
+// what is there. Later ones show what has changed, also those that say Reset:
+// one without events means that nothing has.
+func gone(update prefixwatch.Update, key Key, first bool) bool {
+	for _, ev := range update.Events {
+		switch {
+		case ev.Type == clientv3.EventTypeDelete, ev.Kv.CreateRevision > key.Create:
+			return true
+		case ev.Kv.CreateRevision == key.Create:
+			return false
 		}
-		return true
 	}
-	// Only deletions are reported, and only those behind the first snapshot,
-	// which was not older than the view that showed the key.
-	return len(update.Events) > 0
+	return first
 }
 
 func members(resp *clientv3.GetResponse) []Key {

@@ -1,0 +1,198 @@
+package sim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure/integration/history"
+	"github.com/gotenure/tenure/integration/world"
+	"github.com/gotenure/tenure/internal/clock"
+	"github.com/gotenure/tenure/lock"
+	"github.com/gotenure/tenure/session"
+)
+
+var (
+	seeds = flag.Uint64("sim.seeds", 25, "how many schedules to play")
+	first = flag.Uint64("sim.first", 0, "the seed of the first one; 0 draws one")
+)
+
+const (
+	length = 4 * time.Minute // of a schedule, in virtual time
+	drift  = 0.02            // by which clocks run fast or slow
+)
+
+// bounds are generous where the library promises no time: a waiter that was
+// cut off has to reconnect, and a key that is being removed may have to wait
+// for its lease.
+var bounds = history.Bounds{Grant: 30 * time.Second, Settle: 30 * time.Second}
+
+func TestMutexHoldsUnderFaults(t *testing.T) {
+	from := *first
+	if from == 0 {
+		from = rand.Uint64() >> 16
+	}
+	grants := 0
+	for seed := from; seed < from+*seeds; seed++ {
+		nodes := []string{"a", "b", "c", "d"}
+		plan := world.Plan(seed, length, nodes, world.DefaultRates())
+		h := simulate(t, plan, nodes)
+		if violations := history.Check(h, bounds); len(violations) > 0 {
+			t.Fatalf("%s\n%s\n%s", plan, history.Report(violations), around(h, violations[0].At))
+		}
+		grants += h.Count(history.Acquired)
+	}
+	t.Logf("%d schedules of %v from seed %d: %d grants", *seeds, length, from, grants)
+	require.Greater(t, grants, int(*seeds)*20, "a quiet run proves nothing")
+}
+
+// simulate plays a schedule against users of the mutex and returns the history.
+func simulate(t *testing.T, plan world.Schedule, nodes []string) history.History {
+	t.Helper()
+	var h history.History
+	world.Run(t, world.Config{Seed: plan.Seed}, func(t *testing.T, w *world.World) {
+		rec := history.NewRecorder(w.Now)
+		observer, err := history.Observe(w.Context(), w.Direct(), rec, history.Under("/tenure/locks/"))
+		require.NoError(t, err)
+		defer observer.Close()
+		w.KeepUp(observer.WaitFor)
+		w.OnLink(rec.Link)
+		ctx, stop := context.WithCancel(w.Context())
+		for _, name := range nodes {
+			w.Go(func() {
+				for life := 0; ctx.Err() == nil; life++ {
+					newProcess(w, rec, name, life).run(ctx)
+				}
+			})
+		}
+		require.NoError(t, w.Play(ctx, plan))
+		h = rec.History() // before the end, which closes everything at once
+		stop()
+	})
+	return h
+}
+
+// A process is one life of a node: a client, a session, and users that lock.
+type process struct {
+	w    *world.World
+	rec  *history.Recorder
+	node *world.Node
+	rnd  *rand.Rand
+	name string
+	ctx  context.Context // carries the clock
+}
+
+func newProcess(w *world.World, rec *history.Recorder, name string, life int) *process {
+	p := &process{w: w, rec: rec, name: name, node: w.Dial(name)}
+	p.rnd = w.RandFor(fmt.Sprintf("%s-%d", name, life))
+	born, rate := time.Now(), 1+drift*(2*p.rnd.Float64()-1)
+	p.ctx = clock.NewContext(context.Background(), clock.Func(func() time.Duration {
+		return time.Duration(float64(time.Since(born)) * rate)
+	}))
+	return p
+}
+
+// run lives until ctx ends, or until the process exits or is killed, which it
+// does now and then.
+func (p *process) run(ctx context.Context) {
+	defer p.node.Close()
+	create, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	s, err := session.New(create, p.node.Client(),
+		session.WithTTL(time.Duration(1+p.rnd.IntN(5))*time.Second),
+		session.WithName(p.name),
+		session.WithObserver(session.Observer{Granted: func(g session.Grant) {
+			p.rec.Session(p.name, int64(g.Lease))
+		}}))
+	if err != nil {
+		pause(ctx, time.Second)
+		return
+	}
+	life, die := context.WithTimeout(ctx, p.upTo(2*length))
+	defer die()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		u := &user{process: p, mutex: lock.NewMutex(s, "orders")}
+		for life.Err() == nil {
+			u.turn(life)
+		}
+	}()
+	<-life.Done()
+	if p.rnd.IntN(2) == 0 {
+		p.node.Kill() // with whatever it holds
+	}
+	closing, cancelClose := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancelClose()
+	_ = s.Close(closing)
+	<-done
+	_ = s.Close(context.Background())
+}
+
+// A user locks, works and unlocks.
+type user struct {
+	*process
+	mutex *lock.Mutex
+}
+
+func (u *user) turn(ctx context.Context) {
+	patience, cancel := context.WithTimeout(ctx, u.upTo(20*time.Second))
+	defer cancel()
+	attempt := u.rec.Ask(u.name, u.mutex.Name())
+	acquire := u.mutex.Lock
+	if u.rnd.IntN(4) == 0 {
+		acquire = u.mutex.TryLock
+	}
+	held, err := acquire(patience)
+	if err != nil {
+		attempt.Failed(err)
+		pause(ctx, u.upTo(time.Second))
+		return
+	}
+	_, revision := held.Key()
+	belief := attempt.Acquired(held.Token(), revision)
+	stop := context.AfterFunc(held.Context(), func() { belief.Lost(context.Cause(held.Context())) })
+	defer stop()
+	u.write(ctx, belief, held)
+	pause(held.Context(), u.upTo(5*time.Second))
+	u.write(ctx, belief, held)
+	if !held.Valid() {
+		belief.Lost(lock.ErrLost)
+	}
+	belief.Releasing()
+	unlock, cancelUnlock := context.WithTimeout(context.WithoutCancel(ctx), u.upTo(4*time.Second))
+	defer cancelUnlock()
+	belief.Released(held.Unlock(unlock))
+}
+
+// write is a guarded write, also by a holder that is no longer one.
+func (u *user) write(ctx context.Context, belief *history.Belief, held *lock.Held) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	w := belief.Write()
+	answer, err := u.node.Client().Txn(ctx).If(held.Guard()...).Then(clientv3.OpPut("data", w.Mark())).Commit()
+	switch {
+	case err != nil:
+		w.Unknown(err)
+	case answer.Succeeded:
+		w.Committed(answer.Header.Revision)
+	default:
+		w.Refused()
+	}
+}
+
+func (p *process) upTo(d time.Duration) time.Duration { return time.Duration(1 + p.rnd.Int64N(int64(d))) }
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
