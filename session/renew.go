@@ -64,7 +64,7 @@ func (e *Epoch) renewOnce() error {
 
 // attemptTimeout is how long one request may take that the lease depends on.
 func (e *Epoch) attemptTimeout() time.Duration {
-	return max(life(e.ttl)/5, 200*time.Millisecond)
+	return min(max(life(e.ttl)/5, 200*time.Millisecond), 5*time.Second)
 }
 
 // note remembers what the last attempt said, for the cause of a loss.

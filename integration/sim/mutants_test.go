@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A mutant is the library with a mistake that somebody could make, and that
+// others have made.
+type mutant struct {
+	name  string
+	edits []edit
+	rule  string // the rules of which at least one must be seen broken
+	// test is the package and the test that catches it, if it takes a
+	// coincidence that a random schedule brings about too seldom.
+	test string
+}
+
+// An edit replaces the one place where old stands in a file.
+type edit struct{ file, old, new string }
+
+var mutants = []mutant{
+	{
+		name:  "the deadline counts from the receipt of the answer",
+		edits: []edit{{"session/renew.go", "err := e.renewOnce()\n", "err := e.renewOnce()\n\t\tsent = clock.Now()\n"}},
+		test:  "sim TestALeaseEndsHereBeforeItEndsAtTheServer",
+	},
+	{
+		name:  "the lease is trusted for longer than its TTL",
+		edits: []edit{{"session/epoch.go", "return ttl - min(", "return ttl + min("}},
+		rule:  "X1|M1",
+	},
+	{
+		name:  "the end of the one right ahead is taken for the own turn",
+		edits: []edit{{"internal/waitqueue/place.go", "if p.alone {", "if true {"}},
+		rule:  "M1|M4",
+	},
+	{
+		name:  "a watch that has nothing new to tell is taken for a deletion",
+		edits: []edit{{"internal/waitqueue/queue.go", "return first\n", "return update.Reset\n"}},
+		rule:  "M1|M4",
+	},
+	{
+		name:  "a creation whose outcome is unknown is forgotten",
+		edits: []edit{{"internal/waitqueue/enter.go", "h.doubt = &fence", "h.doubt = nil"}},
+		rule:  "M[3-6]",
+	},
+	{
+		name: "the key of an attempt that was given up is adopted",
+		edits: []edit{
+			{"internal/waitqueue/enter.go", "h.doubt = &fence", "h.doubt = nil"},
+			{"internal/waitqueue/enter.go",
+				"return fmt.Errorf(\"%w: key %q, create revision %d\", ErrForeignKey, h.Key, own[0].CreateRevision)",
+				"h.revision = own[0].CreateRevision\n\t\treturn nil"},
+			{"internal/waitqueue/enter.go",
+				"\t\tpause(ctx, failures)\n",
+				"\t\tif h.revision > 0 {\n\t\t\treturn View{Revision: h.revision, Front: true}, nil\n\t\t}\n\t\tpause(ctx, failures)\n"},
+		},
+		rule: "M[1-6]",
+	},
+	{
+		name:  "the deletion does not compare the revision",
+		edits: []edit{{"internal/waitqueue/hold.go", "txn.If(h.Guard()).Then(", "txn.Then("}},
+		test:  "conformance TestARetriedUnlockNeverDeletesALaterAcquisition",
+	},
+	{
+		name:  "a creation does not compare the fence",
+		edits: []edit{{"internal/waitqueue/enter.go", "txn.If(absent, fence.Cmp()).Then(put, front)", "txn.If(absent).Then(put, front)"}},
+		test:  "conformance TestALockThatArrivesAfterItsCallerGaveUpLeavesNoKey",
+	},
+	{
+		name:  "a failed deletion is not repeated",
+		edits: []edit{{"internal/waitqueue/hold.go", "\t\tif ended := cause(ctx, h.Epoch); ended != nil {", "\t\tif ended := err; ended != nil {"}},
+		rule:  "M[3-6]",
+	},
+}
+
+// Most mutants are caught within a few schedules. The budget makes it very
+// improbable that one gets through by luck.
+const mutantSeeds = 150
+
+func TestMutantsAreCaught(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			if pkg, test, ok := strings.Cut(m.test, " "); ok {
+				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
+				require.Error(t, err, "not caught")
+				require.Contains(t, out, "--- FAIL: "+test)
+				return
+			}
+			out, err := m.run(t, root, "sim", "-test.run=^TestMutexHoldsUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
+			require.Error(t, err, "not caught in %d schedules", mutantSeeds)
+			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
+		})
+	}
+}
+
+// run runs a package's tests against the mutant.
+func (m mutant) run(t *testing.T, root, pkg string, args ...string) (string, error) {
+	t.Helper()
+	out, err := exec.Command(m.build(t, root, pkg), args...).CombinedOutput()
+	return string(out), err
+}
+
+// build compiles a package's tests against the mutant.
+func (m mutant) build(t *testing.T, root, pkg string) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for i, e := range m.edits {
+		original := filepath.Join(root, e.file)
+		source := original
+		if edited, ok := replace[original]; ok {
+			source = edited
+		}
+		text, err := os.ReadFile(source)
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(text), e.old), "%s has changed: mend the mutant", e.file)
+		edited := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		require.NoError(t, os.WriteFile(edited, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600))
+		replace[original] = edited
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	require.NoError(t, err)
+	overlayFile := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
+	binary := filepath.Join(dir, "sim.test")
+	cmd := exec.Command("go", "test", "-c", "-overlay", overlayFile, "-o", binary, "../"+pkg)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return binary
+}
