@@ -11,7 +11,7 @@ import (
 const (
 	// attemptTimeout bounds one transaction. One that is repeated elsewhere is
 	// cheap; one that waits for a dead connection is not.
-	attemptTimeout = 3 * time.Second
+	attemptTimeout = 2 * time.Second
 
 	// giveUpGrace is how long an unsuccessful Acquire waits for its own
 	// clean-up before it leaves it to the background.
