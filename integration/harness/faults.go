@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
@@ -56,6 +57,16 @@ func (f *Faults) Break() {
 	}
 }
 
+// Deafen makes all streams that are open silent: what etcd sends on them no
+// longer arrives, and nothing says so.
+func (f *Faults) Deafen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for stream := range f.open {
+		stream.deaf.Store(true)
+	}
+}
+
 // Cut makes every call and every new stream fail.
 func (f *Faults) Cut() {
 	f.OnCall(func(any, func() error) error { return ErrDown })
@@ -104,6 +115,7 @@ func (f *Faults) dialOptions() []grpc.DialOption {
 type seenStream struct {
 	grpc.ClientStream
 	faults *Faults
+	deaf   atomic.Bool
 }
 
 // keep remembers a stream until it ends.
@@ -122,9 +134,13 @@ func (f *Faults) keep(s *seenStream, cancel context.CancelFunc) *seenStream {
 	return s
 }
 
-// RecvMsg turns the end that Break makes into that of a broken connection.
+// RecvMsg turns the end that Break makes into that of a broken connection, and
+// swallows what comes after Deafen.
 func (s *seenStream) RecvMsg(msg any) error {
 	err := s.ClientStream.RecvMsg(msg)
+	for err == nil && s.deaf.Load() {
+		err = s.ClientStream.RecvMsg(msg)
+	}
 	if status.Code(err) == codes.Canceled {
 		return ErrDown
 	}

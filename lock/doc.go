@@ -1,0 +1,35 @@
+// Package lock has locks that processes share through etcd.
+//
+//	Lock ─▶ waiting ──────────▶ held ──── Unlock ─▶ unlocked
+//	  │       │ ctx ended        │
+//	  │       │ session lost     │ session lost or closed, key deleted
+//	  ▼       ▼                  ▼
+//	error, nothing left        lost: context cancelled with ErrLost
+//
+// What was acquired is a [Held]: a handle with a context that ends with the
+// ownership, a fencing token that only grows, and a guard for transactions. A
+// handle belongs to one hold. Once it is lost it stays lost, even if its
+// session recovers.
+//
+// # How it is laid out in etcd
+//
+// One key per session that holds or waits, attached to the session's lease:
+//
+//	/tenure/locks/<name>/<lease in hexadecimal>   {"session":…,"host":…,"pid":…,"since":…}
+//
+// The key with the lowest create revision owns. That is the layout of etcd's
+// own concurrency package, so with [AtKey] a lock is shared with programs that
+// use it, with `etcdctl lock` and with the v3lock service. Each waiter watches
+// the key right ahead of its own and nothing else. The goroutines of one
+// session queue locally, first come first served, behind the session's key.
+//
+// # What is not guaranteed
+//
+// The time from looking at [Held.Valid] to the effect of what the program does
+// next is the program's own. A write to etcd should carry [Held.Guard], a write
+// to another store the [Held.Token], which that store must compare.
+//
+// A key that somebody deletes by hand frees the lock at once in etcd, while the
+// holder learns of it after the session's next renewal, within a third of the
+// TTL. Its guard fails at once.
+package lock

@@ -1,0 +1,121 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure"
+	"github.com/gotenure/tenure/lock"
+	"github.com/gotenure/tenure/session"
+)
+
+// open connects to etcd and opens a session, as the examples below assume.
+func open(ctx context.Context) (*session.Session, error) {
+	cfg, err := tenure.ClientConfig([]string{"127.0.0.1:2379"})
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return session.New(ctx, client, session.WithTTL(10*time.Second), session.WithName("billing-3"))
+}
+
+func ExampleMutex_Do() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	// The work's context ends when the lock is lost, in time for the work to
+	// stop before anybody else begins.
+	err = lock.NewMutex(s, "nightly-report").Do(ctx, func(ctx context.Context, h *lock.Held) error {
+		for day := range 7 {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			fmt.Println("day", day, "as holder", h.Token())
+		}
+		return nil
+	})
+	if errors.Is(err, lock.ErrLost) {
+		log.Println("somebody else goes on:", err)
+	}
+}
+
+func ExampleMutex_TryLock() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	held, err := lock.NewMutex(s, "hourly-cleanup").TryLock(ctx)
+	switch {
+	case errors.Is(err, lock.ErrLocked):
+		return // another copy is at it
+	case err != nil:
+		log.Fatal(err)
+	}
+	defer held.Unlock(ctx)
+	fmt.Println("cleaning up")
+}
+
+func ExampleHeld_Guard() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	held, err := lock.NewMutex(s, "orders").Lock(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer held.Unlock(ctx)
+
+	// The write commits only if the lock is still held at that very moment,
+	// whatever happened to this process between the lines.
+	resp, err := s.Client().Txn(ctx).
+		If(held.Guard()...).
+		Then(clientv3.OpPut("orders/last", "4711")).
+		Commit()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if !resp.Succeeded {
+		log.Println("the lock has passed on")
+	}
+}
+
+func ExampleMutex_Queue() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	entries, err := lock.NewMutex(s, "orders").Queue(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, e := range entries {
+		role := "waits"
+		if i == 0 {
+			role = "holds"
+		}
+		fmt.Printf("%s %s since %s (%s, pid %d)\n",
+			e.Owner.Session, role, e.Owner.Since.Format(time.TimeOnly), e.Owner.Host, e.Owner.PID)
+	}
+}
