@@ -51,6 +51,7 @@ func newEpoch(s *Session, number uint64, grant *pb.LeaseGrantResponse, sent time
 		audits:   make(chan struct{}, 1),
 	}
 	e.fence.key = s.cfg.space.Session(e.lease)
+	e.fence.writing = make(chan struct{}, 1)
 	return e
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,10 +38,23 @@ func (f Fence) At(rev int64) bool { return f.rev == rev }
 
 // fence is an epoch's current fence.
 type fence struct {
-	key   string
-	rev   atomic.Int64
-	write sync.Mutex // held while the key in etcd is written
+	key     string
+	rev     atomic.Int64
+	writing chan struct{} // capacity 1: full while the key in etcd is written
 }
+
+// lock waits for the turn to write the session's key. Not a sync.Mutex: a write
+// can last, and the callers' contexts can end before.
+func (f *fence) lock(ctx context.Context) error {
+	select {
+	case f.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *fence) unlock() { <-f.writing }
 
 // moved takes a newer revision in.
 func (f *fence) moved(rev int64) {
@@ -62,8 +74,10 @@ func (e *Epoch) Fence() Fence { return Fence{key: e.fence.key, rev: e.fence.rev.
 // not, and returns the key's create revision, 0 if it does not exist. It is
 // one attempt of one transaction; on an error it can be repeated.
 func (e *Epoch) Settle(ctx context.Context, f Fence, key string) (int64, error) {
-	e.fence.write.Lock()
-	defer e.fence.write.Unlock()
+	if err := e.fence.lock(ctx); err != nil {
+		return 0, fmt.Errorf("session: settle %q: %w", key, err)
+	}
+	defer e.fence.unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, prefixwatch.ReadTimeout)
 	defer cancel()
@@ -137,8 +151,10 @@ func (e *Epoch) restoreKey(seen int64) {
 
 // writeKey creates the session's key, or finds it there.
 func (e *Epoch) writeKey(ctx context.Context) error {
-	e.fence.write.Lock()
-	defer e.fence.write.Unlock()
+	if err := e.fence.lock(ctx); err != nil {
+		return err
+	}
+	defer e.fence.unlock()
 	ctx, cancel := context.WithTimeout(ctx, e.attemptTimeout())
 	defer cancel()
 	resp, err := e.session.client.Txn(ctx).

@@ -1,8 +1,6 @@
 package history
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // GrantOrder checks M4: a client is granted only what its key owns, that is
 // when no older key of the name is left.

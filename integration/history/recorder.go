@@ -12,8 +12,7 @@ import (
 // methods are called is the order of the history, so call them on the right
 // side of the moment: see each.
 type Recorder struct {
-	now     func() time.Time
-	started time.Time
+	now func() time.Duration
 
 	mu       sync.Mutex
 	seq      int
@@ -22,11 +21,9 @@ type Recorder struct {
 	h        History
 }
 
-// NewRecorder makes a recorder that counts time from now on, on the clock now:
-// time.Now, in virtual time too.
-func NewRecorder(now func() time.Time) *Recorder {
-	return &Recorder{now: now, started: now()}
-}
+// NewRecorder makes a recorder whose events are dated by now, the time since
+// some beginning.
+func NewRecorder(now func() time.Duration) *Recorder { return &Recorder{now: now} }
 
 // History returns what was recorded until now.
 func (r *Recorder) History() History {
@@ -36,7 +33,7 @@ func (r *Recorder) History() History {
 		Events:  slices.Clone(r.h.Events),
 		Changes: slices.Clone(r.h.Changes),
 		Gaps:    slices.Clone(r.h.Gaps),
-		End:     r.now().Sub(r.started),
+		End:     r.now(),
 	}
 }
 
@@ -48,7 +45,7 @@ func (r *Recorder) record(e Event) {
 
 func (r *Recorder) append(e Event) {
 	r.seq++
-	e.Seq, e.At = r.seq, r.now().Sub(r.started)
+	e.Seq, e.At = r.seq, r.now()
 	r.h.Events = append(r.h.Events, e)
 }
 
@@ -56,7 +53,7 @@ func (r *Recorder) change(c Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seq++
-	c.Seq, c.At = r.seq, r.now().Sub(r.started)
+	c.Seq, c.At = r.seq, r.now()
 	r.h.Changes = append(r.h.Changes, c)
 }
 

@@ -206,7 +206,9 @@ func (u *user) write(ctx context.Context, belief *history.Belief, held *lock.Hel
 	}
 }
 
-func (p *process) upTo(d time.Duration) time.Duration { return time.Duration(1 + p.rnd.Int64N(int64(d))) }
+func (p *process) upTo(d time.Duration) time.Duration {
+	return time.Duration(1 + p.rnd.Int64N(int64(d)))
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	select {

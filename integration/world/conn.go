@@ -22,10 +22,10 @@ type end struct {
 	link *link
 	wire *wire
 	// Guarded by the link.
-	in, out           *pipe
-	closed            bool
-	readBy, writeBy   time.Time // deadlines; zero means none
-	readPoke, outPoke *time.Timer
+	in, out             *pipe
+	closed              bool
+	readBy, writeBy     time.Time // deadlines; zero means none
+	readPoke, writePoke *time.Timer
 }
 
 var _ net.Conn = (*end)(nil)
@@ -103,7 +103,7 @@ func (e *end) Close() error {
 	}
 	e.closed = true
 	stopTimer(e.readPoke)
-	stopTimer(e.outPoke)
+	stopTimer(e.writePoke)
 	e.in.deaf = true
 	e.in.drop()
 	_, arrives := e.out.send(nil, true)
@@ -151,7 +151,7 @@ func (e *end) setDeadlines(t time.Time, read, write bool) error {
 		e.readBy, e.readPoke = t, e.rearm(e.readPoke, t)
 	}
 	if write {
-		e.writeBy, e.outPoke = t, e.rearm(e.outPoke, t)
+		e.writeBy, e.writePoke = t, e.rearm(e.writePoke, t)
 	}
 	e.link.changed.Broadcast()
 	return nil

@@ -2,12 +2,10 @@ package world_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/gotenure/tenure/integration/history"
@@ -17,48 +15,8 @@ import (
 // etcd's own mutex, taken as its users take it: a client believes from the
 // return of Lock until it calls Unlock or the session's Done is closed.
 
-const (
-	lockPrefix = "locks/"
-	lockName   = "orders"
-	dataKey    = "data/orders"
-)
-
-// simulateEtcdMutex plays one schedule against etcd's mutex and returns what
-// its clients believed.
-func simulateEtcdMutex(t *testing.T, s world.Schedule, nodes []string) history.History {
-	t.Helper()
-	var h history.History
-	world.Run(t, world.Config{Seed: s.Seed}, func(t *testing.T, w *world.World) {
-		rec := history.NewRecorder(time.Now)
-		observer, err := history.Observe(w.Context(), w.Direct(), rec, history.Under(lockPrefix))
-		require.NoError(t, err)
-		defer observer.Close()
-		w.KeepUp(observer.WaitFor)
-		w.OnLink(rec.Link)
-		ctx, stop := context.WithCancel(w.Context())
-		for _, name := range nodes {
-			user := &etcdMutexUser{rec: rec, node: w.Dial(name), rnd: w.RandFor(name)}
-			w.Go(func() {
-				for ctx.Err() == nil {
-					user.session(ctx)
-				}
-			})
-		}
-		require.NoError(t, w.Play(ctx, s))
-		stop()
-		h = rec.History()
-	})
-	return h
-}
-
-type etcdMutexUser struct {
-	rec  *history.Recorder
-	node *world.Node
-	rnd  *rand.Rand
-}
-
-// session locks and unlocks on one session until that is lost.
-func (u *etcdMutexUser) session(ctx context.Context) {
+// etcdSession locks and unlocks on one session until that is lost.
+func (u *user) etcdSession(ctx context.Context) {
 	s, err := concurrency.NewSession(u.node.Client(), concurrency.WithTTL(2+u.rnd.IntN(4)), concurrency.WithContext(ctx))
 	if err != nil || s == nil {
 		pause(ctx, 100*time.Millisecond)
@@ -68,11 +26,11 @@ func (u *etcdMutexUser) session(ctx context.Context) {
 	u.rec.Session(u.node.Name(), int64(s.Lease()))
 	mu := concurrency.NewMutex(s, lockPrefix+lockName)
 	for s.Ctx().Err() == nil {
-		u.lock(s, mu)
+		u.lockAsEtcdDoes(s, mu)
 	}
 }
 
-func (u *etcdMutexUser) lock(s *concurrency.Session, mu *concurrency.Mutex) {
+func (u *user) lockAsEtcdDoes(s *concurrency.Session, mu *concurrency.Mutex) {
 	ctx, cancel := context.WithTimeout(s.Ctx(), u.upTo(20*time.Second))
 	defer cancel()
 	attempt := u.rec.Ask(u.node.Name(), lockName)
@@ -96,52 +54,36 @@ func (u *etcdMutexUser) lock(s *concurrency.Session, mu *concurrency.Mutex) {
 	belief.Released(mu.Unlock(uctx))
 }
 
-func (u *etcdMutexUser) write(ctx context.Context, b *history.Belief, guard clientv3.Cmp) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	w := b.Write()
-	answer, err := u.node.Client().Txn(ctx).If(guard).Then(clientv3.OpPut(dataKey, w.Mark())).Commit()
-	switch {
-	case err != nil:
-		w.Unknown(err)
-	case answer.Succeeded:
-		w.Committed(answer.Header.Revision)
-	default:
-		w.Refused()
+// The harness has to find what is known to be wrong, or it finds nothing: a
+// session of etcd's client is told of its end up to seconds after the server
+// has given the lock to the next waiter. Two of three schedules show it, so all
+// of these miss it about once in 10^14 runs.
+func TestTheHarnessFindsTwoBelieversInEtcdsMutex(t *testing.T) {
+	const budget = 30
+	for seed := range uint64(budget) {
+		s := world.Plan(seed, 4*time.Minute, threeNodes, world.DefaultRates())
+		h := simulate(t, s, threeNodes, func(u *user, ctx context.Context) { u.etcdSession(ctx) })
+		require.Empty(t, h.Gaps, s)
+		require.Greater(t, h.Count(history.Acquired), 20, s)
+		found := history.Exclusion(h)
+		if len(found) == 0 {
+			continue
+		}
+		require.NotEmpty(t, history.LeaseSafety(h), "two believe, so one of them believes too long")
+		t.Logf("found with seed %d, %d faults and %d grants:\n%s",
+			seed, len(s.Faults), h.Count(history.Acquired), history.Report(found))
+		return
 	}
+	t.Fatalf("no two believers in %d schedules", budget)
 }
 
-func (u *etcdMutexUser) upTo(d time.Duration) time.Duration {
-	return time.Duration(u.rnd.Int64N(int64(d)))
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
-func TestXEtcdMutex(t *testing.T) {
-	nodes := []string{"a", "b", "c"}
-	hits := 0
-	for seed := range uint64(100) {
-		s := world.Plan(seed, 4*time.Minute, nodes, world.DefaultRates())
-		began := time.Now()
-		h := simulateEtcdMutex(t, s, nodes)
-		took := time.Since(began)
-		vs := history.Check(h, history.Bounds{Grant: 30 * time.Second, Settle: 60 * time.Second})
-		rules := map[string]int{}
-		for _, v := range vs {
-			rules[v.Rule]++
-		}
-		if rules["M1"] > 0 {
-			hits++
-		}
-		t.Log(seed, took, time.Since(began)-took, len(h.Events), len(h.Changes), "acq", h.Count(history.Acquired), "faults", len(s.Faults), rules)
-		if seed < 3 || rules["M2"]+rules["M3"]+rules["order"]+rules["blind"]+rules["M4"] > 0 {
-			t.Log(history.Report(vs))
-		}
-	}
-	t.Log(hits)
+// Without faults the same users see a lock without fault: what the checkers
+// find is not of their own making.
+func TestEtcdsMutexIsFineWhileNothingIsWrong(t *testing.T) {
+	calm := world.Schedule{Length: 4 * time.Minute}
+	h := simulate(t, calm, threeNodes, func(u *user, ctx context.Context) { u.etcdSession(ctx) })
+	require.Greater(t, h.Count(history.Acquired), 20)
+	require.Greater(t, h.Count(history.Committed), 40)
+	violations := history.Check(h, history.Bounds{Grant: time.Second, Settle: time.Second})
+	require.Empty(t, violations, history.Report(violations))
 }

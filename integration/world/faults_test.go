@@ -192,6 +192,15 @@ func TestAWatchThatMissedACompactionIsTold(t *testing.T) {
 	})
 }
 
+func TestCompactingTwiceIsNoError(t *testing.T) {
+	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
+		_, err := w.Direct().Put(t.Context(), "k", "v")
+		require.NoError(t, err)
+		require.NoError(t, w.Compact(t.Context()))
+		require.NoError(t, w.Compact(t.Context()))
+	})
+}
+
 func TestCompactionFailsWhileTheServerIsDown(t *testing.T) {
 	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
 		w.CrashServer()

@@ -2,7 +2,9 @@ package world
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +31,7 @@ type lane struct {
 // A wire is one connection: two pipes, and an end at either side.
 type wire struct {
 	requests, answers pipe
+	node, server      end
 	open              int // ends that are not closed
 }
 
@@ -61,6 +64,17 @@ func (l *link) reset() {
 			w.answers.reset()
 		}
 	})
+}
+
+// hangUp closes every connection on the side of the server. The node learns it
+// when the end of the stream arrives.
+func (l *link) hangUp() {
+	l.mu.Lock()
+	wires := slices.Collect(maps.Keys(l.wires))
+	l.mu.Unlock()
+	for _, w := range wires {
+		_ = w.server.Close()
+	}
 }
 
 // strand makes every connection silent for good, and lets new ones work.
@@ -100,13 +114,13 @@ func (l *link) dial(ctx context.Context, accept func(net.Conn) bool) (net.Conn, 
 	}
 	w := &wire{open: 2}
 	w.requests.lane, w.answers.lane = &l.requests, &l.answers
-	node := &end{link: l, wire: w, in: &w.answers, out: &w.requests}
-	server := &end{link: l, wire: w, in: &w.requests, out: &w.answers}
-	if !accept(server) {
+	w.node = end{link: l, wire: w, in: &w.answers, out: &w.requests}
+	w.server = end{link: l, wire: w, in: &w.requests, out: &w.answers}
+	if !accept(&w.server) {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: serverAddr, Err: syscall.ECONNREFUSED}
 	}
 	l.wires[w] = struct{}{}
-	return node, nil
+	return &w.node, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

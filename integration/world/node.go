@@ -2,7 +2,9 @@ package world
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +48,12 @@ func (w *World) Node(name string) *Node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.nodes[name]
+}
+
+func (w *World) everyNode() []*Node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.nodes))
 }
 
 func (w *World) dial(name string, accept func(net.Conn) bool) *Node {
@@ -126,6 +134,7 @@ func (n *Node) Close() {
 		n.world.mu.Lock()
 		delete(n.world.nodes, n.name)
 		n.world.mu.Unlock()
+		n.world.tellLink(n.name, false)
 		_ = n.client.Close() // its error is that of the context it has just cancelled
 	})
 }

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// restartLimit is how long a restarted server and the observers may take, in
+// outageLimit is how long a restarted server and the observers may take, in
 // virtual time. It is far above what they need: only a defect reaches it.
-const restartLimit = time.Minute
+const outageLimit = time.Minute
 
 // markerKey is written by the world itself, so that observers have something to
 // see after a restart.
 const markerKey = "world/marker"
 
 // CrashServer ends the server as a kill does: connections end without a word,
-// answers under way to it are lost, and dialling is refused. What was committed
-// is kept. It does nothing while the server is down.
+// answers under way are the last ones, and dialling is refused. What reached it
+// may have been committed without an answer, and what was committed is kept. It
+// does nothing while the server is down.
 func (w *World) CrashServer() {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
@@ -26,11 +29,23 @@ func (w *World) CrashServer() {
 
 func (w *World) crash() {
 	w.doors.Store(false)
-	s := w.server.Swap(nil)
+	s := w.server.Load()
 	if s == nil {
 		return
 	}
 	w.tellLink("", false)
+	for _, n := range w.everyNode() {
+		n.link.hangUp()
+	}
+	// To the nodes it is gone. The observers see what it did to the end, or
+	// they would date its last changes when it is back.
+	ctx, cancel := context.WithTimeout(w.ctx, outageLimit)
+	defer cancel()
+	_ = sleep(ctx, time.Millisecond) // for what is just being committed
+	if err := w.keepUp(ctx, s.etcd.KV().Rev()); err != nil && w.ctx.Err() == nil {
+		w.t.Error(err)
+	}
+	w.server.Store(nil)
 	s.crash()
 }
 
@@ -47,7 +62,7 @@ func (w *World) RestartServer() error {
 		return err
 	}
 	w.server.Store(s)
-	ctx, cancel := context.WithTimeout(w.ctx, restartLimit)
+	ctx, cancel := context.WithTimeout(w.ctx, outageLimit)
 	defer cancel()
 	// Observers first: a watch that has resumed only after the nodes' writes
 	// would date them later than they were.
@@ -100,7 +115,8 @@ func (w *World) Compact(ctx context.Context) error {
 	if err := w.keepUp(ctx, now.Header.Revision); err != nil {
 		return err
 	}
-	if _, err := w.Direct().Compact(ctx, now.Header.Revision); err != nil {
+	_, err = w.Direct().Compact(ctx, now.Header.Revision)
+	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) { // nothing was written since the last time
 		return fmt.Errorf("world: compaction: %w", err)
 	}
 	return nil

@@ -1,8 +1,6 @@
 package world
 
-import (
-	"time"
-)
+import "time"
 
 // window is how many bytes one direction of a connection holds before its
 // writer has to wait, as the buffers of two kernels do.

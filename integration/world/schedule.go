@@ -74,6 +74,18 @@ func DefaultRates() Rates {
 	}
 }
 
+// LateAnswerRates aim at one defect that DefaultRates rarely bring to light: an
+// answer that comes late, and then none in time. A client that counts its lease
+// from the receipt of the answer, and not from its own request, believes too
+// long in nine of ten such schedules of four minutes, and in one of ten others.
+func LateAnswerRates() Rates {
+	r := DefaultRates()
+	r.NodeCalm = Range{10 * time.Millisecond, time.Second}
+	r.Hold = Range{100 * time.Millisecond, 8 * time.Second}
+	r.Weights = map[Kind]int{Cut: 1, CutAnswers: 1}
+	return r
+}
+
 // A Fault is something that happens at an instant of a schedule, and is undone
 // after Hold where it lasts.
 type Fault struct {

@@ -60,8 +60,8 @@ type World struct {
 
 // Run makes a world in a bubble of its own, calls f in it, and shuts it down
 // when f has returned: it cancels Context, waits for what Go started, closes the
-// clients and stops the server. Goroutines that f started otherwise and that
-// still run then make the test fail.
+// clients and stops the server. It panics if goroutines that f started otherwise
+// still wait then.
 //
 // Two worlds never exist at once in a process: Run waits for its turn.
 func Run(t *testing.T, cfg Config, f func(t *testing.T, w *World)) {
@@ -72,13 +72,12 @@ func Run(t *testing.T, cfg Config, f func(t *testing.T, w *World)) {
 	}
 	inBubble(t, func(t *testing.T) {
 		w := &World{
-			Rand:    rand.New(rand.NewPCG(cfg.Seed, 0)),
-			t:       t,
-			cfg:     cfg,
-			dir:     dir,
-			started: time.Now(),
-			turn:    make(chan struct{}, 1),
-			nodes:   make(map[string]*Node),
+			Rand:  rand.New(rand.NewPCG(cfg.Seed, 0)),
+			t:     t,
+			cfg:   cfg,
+			dir:   dir,
+			turn:  make(chan struct{}, 1),
+			nodes: make(map[string]*Node),
 		}
 		w.ctx, w.cancel = context.WithCancel(t.Context())
 		defer w.close()
@@ -88,6 +87,7 @@ func Run(t *testing.T, cfg Config, f func(t *testing.T, w *World)) {
 		}
 		w.server.Store(s)
 		w.doors.Store(true)
+		w.started = time.Now()
 		w.direct = w.dial("direct", func(c net.Conn) bool { return w.server.Load().admit(c) })
 		f(t, w)
 	})
@@ -113,11 +113,7 @@ func dataDir(t *testing.T) string {
 func (w *World) close() {
 	w.cancel()
 	w.tasks.Wait()
-	w.mu.Lock()
-	nodes := w.nodes
-	w.nodes = nil
-	w.mu.Unlock()
-	for _, n := range nodes {
+	for _, n := range w.everyNode() {
 		n.Close()
 	}
 	if w.direct != nil {
@@ -129,7 +125,7 @@ func (w *World) close() {
 // Context ends when the function given to Run has returned or failed.
 func (w *World) Context() context.Context { return w.ctx }
 
-// Now is the time that has passed in this world.
+// Now is the time that has passed since the world was complete.
 func (w *World) Now() time.Duration { return time.Since(w.started) }
 
 // Go runs f in a goroutine that the world waits for before it shuts down. f
@@ -159,8 +155,9 @@ func (w *World) KeepUp(f func(ctx context.Context, revision int64) error) {
 	w.keepUps = append(w.keepUps, f)
 }
 
-// OnLink has f called when a node is cut off and when it is mended, and with an
-// empty name when the server goes down and when it lets the nodes in again.
+// OnLink has f called when a node is dialled or mended, and when it is cut off
+// or closed; with an empty name, when the server lets the nodes in again after
+// an outage, and when it goes down.
 func (w *World) OnLink(f func(node string, up bool)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,6 +2,8 @@ package world_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -80,25 +82,10 @@ func TestTheSeedFixesWhatIsDrawn(t *testing.T) {
 	require.NotEqual(t, draw(1), draw(2))
 }
 
-// A client outside of a bubble uses a channel of its own again, so tests on
-// real clusters and simulations can share a binary.
-func TestAClientOutsideIsNotHarmed(t *testing.T) {
-	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
-		watching(t, w.Dial("a").Client(), "k")
-	})
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}})
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // nobody answers there, but the stream is made nevertheless
-	for range client.Watch(ctx, "k") {
-	}
-	require.NoError(t, client.Close())
-}
-
 func TestTheObserverDatesEveryChangeAtItsInstant(t *testing.T) {
 	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
 		ctx, node := t.Context(), w.Dial("a")
-		rec := history.NewRecorder(time.Now)
+		rec := history.NewRecorder(w.Now)
 		observer, err := history.Observe(ctx, w.Direct(), rec, history.Under("locks/"))
 		require.NoError(t, err)
 		defer observer.Close()
@@ -136,5 +123,41 @@ func TestTheObserverDatesEveryChangeAtItsInstant(t *testing.T) {
 			}
 		}
 		require.Equal(t, want, got)
+	})
+}
+
+func TestLinksTellWhenTheyGoDownAndUp(t *testing.T) {
+	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
+		var told []string
+		w.OnLink(func(node string, up bool) { told = append(told, fmt.Sprintf("%s %v", node, up)) })
+		node := w.Dial("a")
+		node.CutAnswers()
+		node.Cut()
+		node.Mend()
+		node.Mend()
+		w.CrashServer()
+		w.CrashServer()
+		require.NoError(t, w.RestartServer())
+		node.Close()
+		node.Close()
+		require.Equal(t, []string{"a true", "a false", "a true", " false", " true", "a false"}, told)
+	})
+}
+
+func TestACompactionWaitsForTheObservers(t *testing.T) {
+	world.Run(t, world.Config{}, func(t *testing.T, w *world.World) {
+		put, err := w.Direct().Put(t.Context(), "k", "v")
+		require.NoError(t, err)
+		var asked []int64
+		var answer error
+		w.KeepUp(func(_ context.Context, revision int64) error {
+			asked = append(asked, revision)
+			return answer
+		})
+		require.NoError(t, w.Compact(t.Context()))
+		answer = errors.New("blind")
+		require.ErrorIs(t, w.Compact(t.Context()), answer)
+		require.Equal(t, []int64{put.Header.Revision, put.Header.Revision}, asked)
+		answer = nil
 	})
 }
