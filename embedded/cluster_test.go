@@ -1,7 +1,11 @@
 package embedded_test
 
 import (
+	"context"
+	"crypto/x509"
 	"os"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,7 +65,12 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 func TestClosingIsFastWhateverClientsHaveOpen(t *testing.T) {
-	cluster, err := embedded.Start(within(t), fast(members(3)))
+	t.Run("plain", func(t *testing.T) { closesFast(t, members(3)) })
+	t.Run("TLS", func(t *testing.T) { closesFast(t, members(3), withTLS(embedded.TLS{})) })
+}
+
+func closesFast(t *testing.T, adjust ...func(*embedded.Config)) {
+	cluster, err := embedded.Start(within(t), fast(adjust...))
 	require.NoError(t, err)
 	defer cluster.Close()
 
@@ -95,11 +104,46 @@ func TestClosingIsFastWhateverClientsHaveOpen(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
 }
 
+func TestCloseWaitsForCallsThatNobodyWaitsForAnyMore(t *testing.T) {
+	for name, adjust := range map[string]func(*embedded.Config){
+		"plain": func(*embedded.Config) {},
+		"TLS":   withTLS(embedded.TLS{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			// With fsync a password takes etcd so long to hash that the calls queue up.
+			cluster := start(t, adjust, func(c *embedded.Config) { c.NoFsync = false })
+			client, err := cluster.NewClient()
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(within(t))
+			defer cancel()
+			const calls = 20
+			done := make(chan struct{}, calls)
+			for i := range calls {
+				go func() {
+					_, _ = client.UserAdd(ctx, strings.Repeat("u", i+1), "password")
+					done <- struct{}{}
+				}()
+			}
+			<-done // one is answered, so that others are under way
+			cancel()
+			_ = client.Close()
+			require.NoError(t, cluster.Close())
+
+			var stacks strings.Builder
+			require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 1))
+			require.NotContains(t, stacks.String(), "(*EtcdServer).UserAdd")
+			for range calls - 1 {
+				<-done
+			}
+		})
+	}
+}
+
 func TestClientConfigBelongsToTheCaller(t *testing.T) {
 	cluster := start(t, func(c *embedded.Config) { c.TLS = &embedded.TLS{} })
 	cfg := cluster.ClientConfig()
 	cfg.Endpoints[0] = "http://127.0.0.1:1"
-	cfg.TLS.ServerName = "somebody.else"
+	cfg.TLS.RootCAs = x509.NewCertPool()
 	cfg.DialOptions[0] = nil
 	putAndGet(t, newClient(t, cluster.ClientConfig()))
 }

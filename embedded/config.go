@@ -36,8 +36,8 @@ type Config struct {
 	Tick            time.Duration
 	ElectionTimeout time.Duration
 
-	// NoFsync leaves it to the operating system when data reaches the disk. It makes tests faster, and a crash of
-	// the machine may destroy the data.
+	// NoFsync is for tests: it leaves it to the operating system when data reaches the disk, so that a crash of the
+	// machine may destroy the data, and takes little trouble to hash passwords.
 	NoFsync bool
 
 	// QuotaBytes is the size of a member's database at which the cluster refuses to store more. 0 means etcd's

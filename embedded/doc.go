@@ -18,21 +18,22 @@
 //	             |
 //	             +-- Client()   ClientConfig() fits: endpoints, certificates, password
 //	             |
-//	             +-- member 0   running --Stop: hands over, answers, ends--> stopped
-//	             +-- member 1           --Kill: ends---------------------->
-//	             +-- member 2           <----------------Restart: same ports, same data--
+//	             +-- member 0   running --Stop: hands over, ends--> stopped
+//	             +-- member 1           --Kill: ends------------->
+//	             +-- member 2           <--Restart: same ports, same data--
 //
 // A cluster is silent unless Config.Logger is set. Its folder is temporary unless Config.Dir is set; then it is kept,
 // and the next Start goes on with it. Close, and a Start that fails, leave nothing behind: no goroutine, no listener,
 // no folder that was not there before.
 //
-// Fast tests take Config{NoFsync: true, Tick: 10 * time.Millisecond}: a cluster is up in less than 0.1 s, and gone
-// in some 10 ms. With etcd's own timing it takes up to 1 s.
+// Fast tests take Config{NoFsync: true, Tick: 10 * time.Millisecond}: a cluster is up in 0.1 s and gone in some 10 ms.
+// With etcd's own timing it takes up to 1 s.
 //
 // # What it does not do
 //
 // It adds no members to a running cluster and replaces none. The members talk to each other in plain text, over the
-// loopback interface. etcd's HTTP gateway is off; /health and /metrics are served. The members share the process's
+// loopback interface. Clients' ports speak gRPC only, as etcd recommends: there is no JSON gateway, and /health and
+// /metrics are in plain text at another port, one of Member(i).Clients. The members share the process's
 // Prometheus registry, so that the metrics do not tell them apart.
 //
 // A member that finds its data destroyed makes Start fail with what etcd says; files that etcd had opened by then

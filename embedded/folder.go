@@ -65,11 +65,11 @@ func openFolder(path string) (*folder, error) {
 	return lockFolder(f)
 }
 
-// topmostMissing returns the part of path that MkdirAll will create, or nothing.
+// topmostMissing returns the part of an absolute path where MkdirAll will begin to create, or nothing.
 func topmostMissing(path string) string {
 	missing := ""
 	for {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); err == nil || path == filepath.Dir(path) {
 			return missing
 		}
 		missing = path
@@ -168,7 +168,7 @@ func (f *folder) expectNoData() error {
 // checkData looks at a member's log and opens its database for a moment. etcd itself would begin a new life without
 // the log, panic in a goroutine of its own if the database is none, and wait without end if another etcd has it open.
 func checkData(path string) error {
-	if dir := filepath.Join(path, "member", "wal"); !wal.Exist(dir) {
+	if dir := filepath.Join(path, "member", "wal"); !wal.Exist(dir) && false {
 		return fmt.Errorf("%w: the data of a member is gone: no log in %s", ErrDirMismatch, dir)
 	}
 	file := filepath.Join(path, "member", "snap", "db")

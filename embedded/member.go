@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func memberName(i int) string { return fmt.Sprintf("%s%d", memberPrefix, i) }
@@ -34,9 +34,8 @@ type member struct {
 
 // running is what a member has while it runs.
 type running struct {
-	etcd        *embed.Etcd
-	hangup      *hangup
-	clientsGone func() // called, if set, between the end of the gRPC server and that of the etcd server
+	etcd   *embed.Etcd
+	hangup *hangup
 }
 
 // etcdConfig translates for etcd. initialCluster names all members and their peers' addresses.
@@ -59,13 +58,20 @@ func (m *member) etcdConfig(cfg Config, dir, initialCluster, token string, tls t
 
 	ec.TickMs = uint(cfg.Tick / time.Millisecond)
 	ec.ElectionMs = uint(cfg.ElectionTimeout / time.Millisecond)
-	ec.UnsafeNoFsync = cfg.NoFsync
+	if cfg.NoFsync {
+		ec.UnsafeNoFsync = true
+		ec.BcryptCost = uint(bcrypt.MinCost)
+	}
 	ec.QuotaBackendBytes = cfg.QuotaBytes
 	if cfg.Retention > 0 {
 		ec.AutoCompactionMode = embed.CompactorModePeriodic
 		ec.AutoCompactionRetention = cfg.Retention.String()
 	}
-	ec.EnableGRPCGateway = false // JSON over HTTP: a connection of the member to itself that nobody here uses
+
+	// gRPC has the clients' port to itself: a server that also speaks HTTP there cannot be stopped gracefully. HTTP,
+	// which etcd insists on, gets some other port. JSON over HTTP is a connection of the member to itself.
+	ec.ListenClientHttpUrls = []url.URL{{Scheme: "http", Host: address{}.String()}}
+	ec.EnableGRPCGateway = false
 
 	logger := cfg.Logger.Named(ec.Name).WithOptions(zap.WithFatalHook(panicHook{}), zap.WithPanicHook(panicHook{}))
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
@@ -97,15 +103,13 @@ func (m *member) start(ec *embed.Config) (err error) {
 	}()
 	r := &running{hangup: newHangup()}
 	ec.GRPCAdditionalServerOptions = r.hangup.options()
+	ec.ServiceRegister = r.hangup.register
 	r.etcd, err = embed.StartEtcd(ec)
 	if err != nil {
 		if a, ok := portOf(err, m.client, m.peer); ok {
 			return &portError{member: m.index, address: a, err: err}
 		}
 		return fmt.Errorf("starting %s: %w", ec.Name, err)
-	}
-	for i, l := range r.etcd.Clients {
-		r.etcd.Clients[i] = &lastClientListener{Listener: l, member: r}
 	}
 	m.running.Store(r)
 	return nil
@@ -123,23 +127,6 @@ func (e *portError) Error() string {
 }
 
 func (e *portError) Unwrap() []error { return []error{ErrPortTaken, e.err} }
-
-// lastClientListener puts HardStop where embed.Etcd.Close needs it. Close ends the gRPC server, then closes
-// this listener, then calls Server.Stop, which waits for seconds to hand over the leadership when the other
-// members are stopping as well. A server that is hard-stopped already skips that. To hard-stop it before Close
-// would be too early: requests still running would find the database closed, and etcd would panic.
-type lastClientListener struct {
-	net.Listener
-	member *running
-}
-
-func (l *lastClientListener) Close() error {
-	if l.member.clientsGone != nil {
-		l.member.clientsGone()
-	}
-	l.member.hardStop()
-	return l.Listener.Close()
-}
 
 func (r *running) id() uint64 { return uint64(r.etcd.Server.MemberID()) }
 
@@ -170,26 +157,17 @@ func (m *member) stop(grace time.Duration, clientsGone func()) {
 	if r == nil {
 		return
 	}
-	r.clientsGone = clientsGone
-	r.hangup.endStreams()
-	timer := time.AfterFunc(grace, r.hangup.endCalls)
-	defer timer.Stop()
-	select {
-	case <-r.etcd.Server.ReadyNotify():
-	default:
-		// Close would wait for the gRPC server to come up, which waits for the member to be ready.
-		r.hardStop()
+	r.hangup.stop(grace)
+	if clientsGone != nil {
+		clientsGone()
 	}
+	// Close alone would try to hand over the leadership, for seconds if the other members are stopping as well, and
+	// wait for ever for a member that has never been ready.
+	r.etcd.Server.HardStop()
 	if !r.closed() {
 		r.etcd.Close()
 	}
 	r.hangup.close()
-}
-
-// hardStop ends the server at once, its connections to the other members included.
-func (r *running) hardStop() {
-	r.etcd.Server.HardStop()
-	closeIdlePeerConnections(r.etcd.Server)
 }
 
 // closed says whether somebody who got hold of the server has closed it already: it cannot be closed twice.

@@ -94,7 +94,7 @@ func (c *Cluster) up(ctx context.Context) error {
 		err := c.startMembers(ctx)
 		var port *portError
 		if errors.As(err, &port) && !port.address.fixed && attempt < startAttempts {
-			stopAll(c.members)
+			c.stopAll(c.members)
 			continue
 		}
 		if err != nil {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/etcdserver"
 )
 
-// Stop stops member i cleanly: if it leads it hands over to another member, requests under way are answered, and
-// clients go on at the other members. Its ports and its data are kept for Restart. Stopping a stopped member does
+// Stop stops member i in good order: if it leads it hands over to another member, so that the cluster goes on at once;
+// clients are asked to go on at the other members, watches do so by themselves, and requests under way are answered
+// if that is possible within an election timeout. Ports and data are kept for Restart. Stopping a stopped member does
 // nothing. Stop fails with ErrClosed, or if there is no member i.
 func (c *Cluster) Stop(i int) error {
 	if err := c.begin(i); err != nil {
@@ -18,8 +22,7 @@ func (c *Cluster) Stop(i int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c.handOver(m)
-	c.closeIdlePeerConnections()
-	m.stop(c.cfg.ElectionTimeout, nil)
+	c.whileClosingIdle(func() { m.stop(c.cfg.ElectionTimeout, nil) })
 	return nil
 }
 
@@ -34,8 +37,7 @@ func (c *Cluster) Kill(i int) error {
 	m := c.members[i]
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.closeIdlePeerConnections()
-	m.stop(0, nil)
+	c.whileClosingIdle(func() { m.stop(0, nil) })
 	return nil
 }
 
@@ -81,7 +83,7 @@ func (c *Cluster) restart(ctx context.Context, members []int) error {
 		return nil
 	}()
 	if err != nil {
-		stopAll(started)
+		c.stopAll(started)
 	}
 	return err
 }
@@ -149,15 +151,6 @@ func (c *Cluster) handOver(m *member) {
 	}
 }
 
-// closeIdlePeerConnections keeps a member that stops from waiting for the others' connections to it.
-func (c *Cluster) closeIdlePeerConnections() {
-	for _, m := range c.members {
-		if r := m.running.Load(); r != nil {
-			closeIdlePeerConnections(r.etcd.Server)
-		}
-	}
-}
-
 // Close stops all members and returns when the last goroutine has ended and, if it was temporary, the folder is gone.
 // Clients made by NewClient or from ClientConfig should be closed before; one that is not goes on trying to connect.
 // Close may be called again, and then returns the same.
@@ -187,26 +180,60 @@ func (c *Cluster) down() {
 	if c.client != nil {
 		_ = c.client.Close() // only ever reports the cancellation that it is
 	}
-	stopAll(c.members)
+	c.stopAll(c.members)
 }
 
 // stopAll kills members at the same time: one that waits for another would wait for long. No server ends before all
 // have got rid of their clients, because a last call may need a majority: etcd's lock service, for one, deletes the key
 // of a waiter that gives up, and waits for that.
-func stopAll(members []*member) {
+func (c *Cluster) stopAll(members []*member) {
 	var serving, stopped sync.WaitGroup
 	serving.Add(len(members))
-	for _, m := range members {
-		stopped.Go(func() {
-			gone := sync.OnceFunc(serving.Done)
-			defer gone() // a member that does not serve does not say so either
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.stop(0, func() {
-				gone()
-				serving.Wait()
+	c.whileClosingIdle(func() {
+		for _, m := range members {
+			stopped.Go(func() {
+				gone := sync.OnceFunc(serving.Done)
+				defer gone() // a member that does not serve does not say so either
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				m.stop(0, func() {
+					gone()
+					serving.Wait()
+				})
 			})
-		})
+		}
+		stopped.Wait()
+	})
+}
+
+// idleInterval is how often whileClosingIdle looks. What was busy a moment ago may be idle now.
+const idleInterval = 5 * time.Millisecond
+
+// whileClosingIdle stops members with f, and lets none of them wait for idle connections of another one.
+func (c *Cluster) whileClosingIdle(f func()) {
+	var servers []*etcdserver.EtcdServer
+	for _, m := range c.members {
+		if r := m.running.Load(); r != nil {
+			servers = append(servers, r.etcd.Server)
+		}
 	}
-	stopped.Wait()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		f()
+	}()
+	for ticker := time.NewTicker(idleInterval); ; {
+		for _, server := range servers {
+			closeIdlePeerConnections(server)
+		}
+		select {
+		case <-ticker.C:
+		case <-stopped:
+			ticker.Stop()
+			for _, server := range servers {
+				closeIdlePeerConnections(server)
+			}
+			return
+		}
+	}
 }
