@@ -50,7 +50,7 @@ func explain(name string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, waitqueue.ErrReleased):
-		return fmt.Errorf("%w before: %q", ErrUnlocked, name)
+		return ErrUnlocked
 	case errors.Is(err, waitqueue.ErrPending):
 		return fmt.Errorf("%w: %q: %w", ErrPending, name, err)
 	case errors.Is(err, waitqueue.ErrBusy):

@@ -23,6 +23,7 @@ type Mutex struct {
 	session *session.Session
 	name    string
 	queue   *waitqueue.Queue
+	owner   ownerPrefix
 	err     error // why the name cannot be used
 }
 
@@ -61,7 +62,7 @@ func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
 	for _, opt := range opts {
 		opt(&at)
 	}
-	m.err = at.err
+	m.err, m.owner = at.err, newOwnerPrefix(s.Name())
 	m.queue = waitqueue.New(s, at.prefix, func(err error) error { return explain(name, err) })
 	return m
 }
@@ -92,7 +93,7 @@ func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.held(chain)(m.queue.Acquire(ctx, m.description()))
+	return m.held(chain)(m.queue.Acquire(ctx, m.owner.since(time.Now())))
 }
 
 // TryLock returns a handle if nobody holds the lock or waits for it, and
@@ -107,7 +108,7 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
 	}
-	return m.held(chain)(m.queue.Try(ctx, m.description()))
+	return m.held(chain)(m.queue.Try(ctx, m.owner.since(time.Now())))
 }
 
 // held makes the handle of what the queue returned.
@@ -136,14 +137,4 @@ func (m *Mutex) Do(ctx context.Context, work func(ctx context.Context, h *Held) 
 		return err
 	}
 	return held.run(ctx, work)
-}
-
-// description is what the key in etcd says about its owner.
-func (m *Mutex) description() string {
-	return encodeOwner(Owner{
-		Session: m.session.Name(),
-		Host:    host(),
-		PID:     pid,
-		Since:   time.Now().UTC().Truncate(time.Millisecond),
-	})
 }

@@ -57,12 +57,24 @@ func (m *Mutex) Queue(ctx context.Context) ([]Entry, error) {
 	return entries, nil
 }
 
-func encodeOwner(o Owner) string {
-	value, err := json.Marshal(o)
+// ownerPrefix is the JSON of an owner but for its time, which is all that
+// differs from one acquisition to the next.
+type ownerPrefix string
+
+func newOwnerPrefix(session string) ownerPrefix {
+	text, err := json.Marshal(struct {
+		Session string `json:"session"`
+		Host    string `json:"host"`
+		PID     int    `json:"pid"`
+	}{session, host(), pid})
 	if err != nil {
-		panic("lock: encode an owner: " + err.Error()) // strings, a number and a time
+		panic("lock: encode an owner: " + err.Error()) // strings and a number
 	}
-	return string(value)
+	return ownerPrefix(text[:len(text)-1]) + `,"since":"`
+}
+
+func (p ownerPrefix) since(t time.Time) string {
+	return string(p) + t.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano) + `"}`
 }
 
 var (

@@ -161,6 +161,19 @@ func (h *Hold) removeLater() {
 	})
 }
 
+// result is what an acquisition returns: the hold, or an error after cleaning
+// up.
+func (h *Hold) result(err error) (*Hold, error) {
+	if err == nil && !h.Valid() {
+		err = h.Err()
+	}
+	if err == nil {
+		return h, nil
+	}
+	h.giveUp(err)
+	return nil, err
+}
+
 // giveUp ends an unsuccessful acquisition and removes what it may have left in
 // etcd. It waits a moment for that, so that normally nothing is left when
 // Acquire returns; then the background goes on.

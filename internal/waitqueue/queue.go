@@ -63,16 +63,15 @@ func (q *Queue) Acquire(ctx context.Context, value string) (*Hold, error) {
 		leave()
 		return nil, fmt.Errorf("in the local queue: %w", context.Cause(ctx))
 	}
-	h, wait, err := q.prepare(ctx, local, leave)
+	h, err := q.prepare(ctx, local, leave)
 	if err != nil {
 		return nil, err
 	}
-	defer wait.stop()
-	view, err := q.enter(wait.ctx, h, value, nil)
+	view, err := q.enter(ctx, h, value, nil)
 	if err == nil {
-		err = q.waitTurn(wait, h, view)
+		err = q.waitTurn(ctx, h, view)
 	}
-	return q.finish(ctx, h, err)
+	return h.result(err)
 }
 
 // Try makes the caller the owner if nobody owns or waits, and otherwise
@@ -84,34 +83,20 @@ func (q *Queue) Try(ctx context.Context, value string) (*Hold, error) {
 		leave()
 		return nil, ErrBusy
 	}
-	h, wait, err := q.prepare(ctx, local, leave)
+	h, err := q.prepare(ctx, local, leave)
 	if err != nil {
 		return nil, err
 	}
-	defer wait.stop()
 	free := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()
-	_, err = q.enter(wait.ctx, h, value, &free)
+	_, err = q.enter(ctx, h, value, &free)
 	if err == nil {
 		err = h.watchOver()
 	}
-	return q.finish(ctx, h, err)
-}
-
-// waiting is the context of an acquisition under way: it ends with the
-// caller's, with the epoch, or when the own key is lost.
-type waiting struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	unhook func() bool
-}
-
-func (w *waiting) stop() {
-	w.unhook()
-	w.cancel(nil)
+	return h.result(err)
 }
 
 // prepare makes the hold of an acquisition that has the local turn.
-func (q *Queue) prepare(ctx context.Context, local *turn, leave func()) (*Hold, *waiting, error) {
+func (q *Queue) prepare(ctx context.Context, local *turn, leave func()) (*Hold, error) {
 	done := sync.OnceFunc(func() {
 		local.sem.Release(1)
 		leave()
@@ -119,53 +104,41 @@ func (q *Queue) prepare(ctx context.Context, local *turn, leave func()) (*Hold, 
 	epoch, err := q.session.Epoch(ctx)
 	if err != nil {
 		done()
-		return nil, nil, err
+		return nil, err
 	}
-	w := &waiting{}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.unhook = context.AfterFunc(epoch.Context(), func() { w.cancel(context.Cause(epoch.Context())) })
 	h := &Hold{Epoch: epoch, Key: keys.Member(q.prefix, epoch.Lease()), explain: q.explain, done: done}
 	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	return h, w, nil
-}
-
-// finish turns an acquisition into its result. After an error it cleans up,
-// unless enter has done so.
-func (q *Queue) finish(ctx context.Context, h *Hold, err error) (*Hold, error) {
-	if err == nil && !h.Valid() {
-		err = h.Err()
-	}
-	if err == nil {
-		return h, nil
-	}
-	h.giveUp(err)
-	return nil, err
+	return h, nil
 }
 
 // waitTurn waits until nobody is ahead of the hold's key.
-func (q *Queue) waitTurn(w *waiting, h *Hold, view View) error {
+func (q *Queue) waitTurn(ctx context.Context, h *Hold, view View) error {
 	if err := h.watchOver(); err != nil {
 		return err
 	}
-	unhook := context.AfterFunc(h.ctx, func() { w.cancel(h.Err()) })
-	defer unhook()
-
 	var place Place
 	step := place.Enter(Key{Name: h.Key, Create: h.revision}, view)
+	if step.Do == Granted {
+		return nil
+	}
+	// The wait also ends when the key is lost, alone or with the epoch.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.ctx, func() { cancel(h.Err()) })()
 	for {
 		switch step.Do {
 		case Granted:
 			return nil
 		case Evicted:
-			return h.evicted(w.ctx)
+			return h.evicted(ctx)
 		case Look:
-			view, err := q.look(w.ctx, h, step.At)
+			view, err := q.look(ctx, h, step.At)
 			if err != nil {
 				return err
 			}
 			step = place.Looked(view)
 		case Await:
-			rev, err := q.await(w.ctx, h, step)
+			rev, err := q.await(ctx, h, step)
 			if err != nil {
 				return err
 			}
