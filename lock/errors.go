@@ -23,7 +23,8 @@ var (
 	// than unlocked, and is returned by Unlock and Do then. Lock returns it when
 	// the session or the place in the queue was lost while waiting.
 	// The error also matches session.ErrLost, session.ErrClosed or
-	// *session.KeyError, depending on what happened.
+	// *session.KeyError, depending on what happened: a loop that locks again
+	// after a loss ends when it is session.ErrClosed.
 	ErrLost = errors.New("lock: lost")
 
 	// ErrUnlocked is the cause of a handle's context after Unlock, and is

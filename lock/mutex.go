@@ -53,18 +53,27 @@ func AtKey(prefix string) Option {
 // 1,024 bytes will do, and no name interferes with another. A name that cannot
 // be used makes every method return an error that matches ErrName.
 func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
-	m := &Mutex{session: s, name: name}
+	at := resolve(keys.Space(s.Namespace()), name, opts)
+	return &Mutex{
+		session: s,
+		name:    name,
+		queue:   waitqueue.New(s, at.prefix, func(err error) error { return explain(name, err) }),
+		owner:   newOwnerPrefix(s.Name()),
+		err:     at.err,
+	}
+}
+
+// resolve finds out where a lock is.
+func resolve(space keys.Space, name string, opts []Option) address {
 	var at address
-	at.prefix, at.err = keys.Space(s.Namespace()).Lock(name)
+	at.prefix, at.err = space.Lock(name)
 	if at.err != nil {
 		at.err = fmt.Errorf("%w: %w", ErrName, at.err)
 	}
 	for _, opt := range opts {
 		opt(&at)
 	}
-	m.err, m.owner = at.err, newOwnerPrefix(s.Name())
-	m.queue = waitqueue.New(s, at.prefix, func(err error) error { return explain(name, err) })
-	return m
+	return at
 }
 
 // Name returns the name that the mutex was made with.
@@ -125,7 +134,9 @@ func (m *Mutex) held(chain *link) func(*waitqueue.Hold, error) (*Held, error) {
 // Do runs work while holding the lock. The work's context has the values of
 // ctx and ends when ctx ends or the lock is lost, with the cause. Do returns
 // when the work has, and unlocks only then, so the work is never overtaken by
-// the next holder's unless it goes on after its context has ended.
+// the next holder's unless it goes on after the loss. A step that should not be
+// torn off when ctx ends, such as a write whose outcome matters, can use the
+// handle's own context, which ends with the lock only.
 //
 // It returns the work's error, joined with an error that matches ErrLost if
 // the lock was lost before the work had returned, or with that of Unlock. If

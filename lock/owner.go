@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/waitqueue"
 )
 
@@ -40,9 +42,27 @@ func (m *Mutex) Queue(ctx context.Context) ([]Entry, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	members, err := waitqueue.List(ctx, m.session.Client(), m.Prefix())
+	return queue(ctx, m.session.Client(), m.Prefix(), m.name)
+}
+
+// Queue returns what Mutex.Queue does, for those who only want to look and have
+// no session. The namespace "" is the default one.
+func Queue(ctx context.Context, client *clientv3.Client, namespace, name string, opts ...Option) ([]Entry, error) {
+	space, err := keys.NewSpace(cmp.Or(namespace, keys.DefaultNamespace))
 	if err != nil {
-		return nil, fmt.Errorf("lock: %q: %w", m.name, err)
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	at := resolve(space, name, opts)
+	if at.err != nil {
+		return nil, at.err
+	}
+	return queue(ctx, client, at.prefix, name)
+}
+
+func queue(ctx context.Context, client *clientv3.Client, prefix, name string) ([]Entry, error) {
+	members, err := waitqueue.List(ctx, client, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %q: %w", name, err)
 	}
 	entries := make([]Entry, len(members))
 	for i, member := range members {

@@ -294,6 +294,11 @@ func TestQueueShowsWhoHoldsAndWhoWaits(t *testing.T) {
 			require.False(t, e.Owner.Since.IsZero())
 			require.NotZero(t, e.Lease)
 		}
+		seen, err := lock.Queue(harness.Context(t), c.Client(), "", name)
+		require.NoError(t, err)
+		require.Equal(t, entries, seen, "without a session")
+		_, err = lock.Queue(harness.Context(t), c.Client(), "", "")
+		require.ErrorIs(t, err, lock.ErrName)
 		mustUnlock(t, held)
 		mustUnlock(t, harness.Got(t, waiting).held)
 	})
