@@ -69,6 +69,10 @@ func (f *fence) moved(rev int64) {
 // Fence returns the fence for the next write.
 func (e *Epoch) Fence() Fence { return Fence{key: e.fence.key, rev: e.fence.rev.Load()} }
 
+// MoveFence takes in that the fence's key was seen with a later mod revision: its
+// owner has moved the fence, or somebody has written the key by hand.
+func (e *Epoch) MoveFence(rev int64) { e.fence.moved(rev) }
+
 // Settle finds out what became of a write to key, under this epoch's lease,
 // that compared f: it makes sure that the write can no longer commit if it has
 // not, and returns the key's create revision, 0 if it does not exist. It is

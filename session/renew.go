@@ -31,6 +31,9 @@ func (e *Epoch) renew(sent time.Duration) {
 		// new TTL from a later one.
 		sent := clock.Now()
 		err := e.renewOnce()
+		if e.ctx.Err() != nil {
+			return // ended meanwhile; the attempt says nothing about etcd
+		}
 		if err == nil && !e.deadline.extend(sent, life(e.ttl)) {
 			signal(e.kick) // the answer came too late; the epoch stays lost
 			return

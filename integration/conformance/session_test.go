@@ -243,6 +243,21 @@ func TestASessionKeyDeletedByHandIsPutBack(t *testing.T) {
 	})
 }
 
+func TestASessionKeyWrittenByHandStopsNoLock(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		s := c.Session(t)
+		epoch, err := s.Epoch(harness.Context(t))
+		require.NoError(t, err)
+		_, err = c.Client().Put(harness.Context(t), epoch.Fence().Key(), "by hand", clientv3.WithLease(epoch.Lease()))
+		require.NoError(t, err)
+		mu := lock.NewMutex(s, harness.Name(t))
+		mustUnlock(t, mustLock(t, mu))
+		held, err := mu.TryLock(harness.Context(t))
+		require.NoError(t, err)
+		mustUnlock(t, held)
+	})
+}
+
 func TestTheObserverSeesGrantsRenewalsAndTheirFailures(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		client, faults := c.Dial(t)

@@ -92,6 +92,7 @@ func (q *Queue) declined(ctx context.Context, resp *clientv3.TxnResponse, h *Hol
 	moved := true
 	if kvs := resp.Responses[1].GetResponseRange().Kvs; len(kvs) == 1 {
 		moved = !fence.At(kvs[0].ModRevision)
+		h.Epoch.MoveFence(kvs[0].ModRevision)
 	}
 	if try && !moved {
 		return ErrBusy
