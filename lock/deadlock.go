@@ -35,5 +35,5 @@ func enterChain(ctx context.Context, m *Mutex) (context.Context, *link, error) {
 // sameCluster tells whether a hold is in the etcd cluster of m, though perhaps
 // in another session.
 func (m *Mutex) sameCluster(hold *waitqueue.Hold) bool {
-	return hold.Epoch.Session() == m.session || hold.Epoch.Cluster() == m.session.Cluster()
+	return hold.Epoch().Session() == m.session || hold.Epoch().Cluster() == m.session.Cluster()
 }

@@ -20,8 +20,13 @@
 // The key with the lowest create revision owns. That is the layout of etcd's
 // own concurrency package, so with [AtKey] a lock is shared with programs that
 // use it, with `etcdctl lock` and with the v3lock service. Each waiter watches
-// the key right ahead of its own and nothing else. The goroutines of one
-// session queue locally, first come first served, behind the session's key.
+// the key right ahead of its own and nothing else.
+//
+// The goroutines of one session queue locally, first come first served, behind
+// the session's key, and hand it on among themselves without a request to etcd.
+// While another session waits they do so for 50 ms at most. A key whose guard
+// was given out is not handed on: a transaction with that guard may be under
+// way.
 //
 // # What is not guaranteed
 //

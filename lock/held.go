@@ -41,9 +41,9 @@ func (h *Held) Remaining() time.Duration { return h.hold.Remaining() }
 // larger one. A store that remembers the largest token it has seen, and
 // refuses smaller ones, cannot be written by a holder that was overtaken.
 //
-// It is the create revision of the holder's key in etcd times 2^16, which
-// leaves room for successive local holders of one key.
-func (h *Held) Token() int64 { return token(h.hold.Revision(), 0) }
+// It is the create revision of the holder's key in etcd times 2^16, plus a
+// serial for the goroutines of one session that held that key in turn.
+func (h *Held) Token() int64 { return token(h.hold.Revision(), h.hold.Serial()) }
 
 // tokenBits is how much of a token counts the local holders of one key. The
 // revision has the other 47 bits: at 100,000 writes a second they last for 44
@@ -54,27 +54,33 @@ func token(revision, local int64) int64 { return revision<<tokenBits | local }
 
 // Guard returns the comparisons that hold while the lock is held, for the If of
 // a transaction: the transaction then commits only if the ownership has not
-// passed on, whatever clocks and networks did meanwhile.
+// passed on, whatever clocks and networks did meanwhile. After Unlock or a loss
+// it returns comparisons that never hold.
+//
+// A hold whose guard was asked for is deleted in etcd by Unlock, even if
+// another goroutine of the session waits for the lock.
 func (h *Held) Guard() []clientv3.Cmp { return []clientv3.Cmp{h.hold.Guard()} }
 
-// Key is the key in etcd that stands for this hold, and its create revision.
-func (h *Held) Key() (key string, revision int64) { return h.hold.Key, h.hold.Revision() }
+// Key is the key in etcd that stands for this hold, and its create revision. As
+// it can be compared like a guard, asking for it has the same consequence.
+func (h *Held) Key() (key string, revision int64) { return h.hold.Key(), h.hold.Revision() }
 
 // Unlock gives the lock up. The handle's context ends and Valid is false before
-// anything is sent. It returns nil once the key is deleted in etcd, ErrLost
-// with the cause if the lock was lost before, ErrUnlocked if it was unlocked
-// before, and ErrPending if ctx ended before etcd had confirmed: the release
-// then goes on in the background.
+// anything is sent. It returns nil once the key is deleted in etcd or handed to
+// another goroutine of the session, ErrLost with the cause if the lock was lost
+// before, ErrUnlocked if it was unlocked before, and ErrPending if ctx ended
+// before etcd had confirmed: the release then goes on in the background.
 //
 // A deletion compares the handle's revision, so however often it is repeated,
-// it never touches a later hold. It costs one transaction.
+// it never touches a later hold. It costs one transaction, or nothing if another
+// goroutine of the session takes over.
 func (h *Held) Unlock(ctx context.Context) error {
 	return explain(h.mutex.name, h.hold.Release(ctx))
 }
 
 // run is Do's second half.
 func (h *Held) run(ctx context.Context, work func(context.Context, *Held) error) (err error) {
-	joined := h.hold.Epoch.Work()
+	joined := h.hold.Epoch().Work()
 	defer joined()
 	// A session that is being closed waits for work that it knows of. If it
 	// did not know of this one, the lock is lost by now, and nothing has begun.

@@ -102,7 +102,7 @@ func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.held(chain)(m.queue.Acquire(ctx, m.owner.since(time.Now())))
+	return m.held(chain)(m.queue.Acquire(ctx, m.value))
 }
 
 // TryLock returns a handle if nobody holds the lock or waits for it, and
@@ -117,7 +117,7 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
 	}
-	return m.held(chain)(m.queue.Try(ctx, m.owner.since(time.Now())))
+	return m.held(chain)(m.queue.Try(ctx, m.value))
 }
 
 // held makes the handle of what the queue returned.
@@ -149,3 +149,6 @@ func (m *Mutex) Do(ctx context.Context, work func(ctx context.Context, h *Held) 
 	}
 	return held.run(ctx, work)
 }
+
+// value is what the key in etcd says about its owner.
+func (m *Mutex) value() string { return m.owner.since(time.Now()) }

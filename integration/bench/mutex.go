@@ -32,6 +32,10 @@ func rows() []row {
 			limit: twoCommits,
 		},
 		row{
+			name: "mutex/128-goroutines", unit: "op/s",
+			tenure: goroutines(128, tenureLocker), peer: sessions(128, etcdLocker), peerName: etcdName,
+		},
+		row{
 			name: "mutex/128-different", unit: "op/s",
 			tenure: different(128, tenureLocker), peer: different(128, etcdLocker), peerName: etcdName,
 		},
@@ -121,6 +125,45 @@ func different(n int, make locker) contestant {
 		cycles := []cycle{}
 		for i := range n {
 			cycles = append(cycles, named(fmt.Sprintf("different-%d", i)).cycle)
+		}
+		return perSecond(ctx, cycles), nil
+	}
+}
+
+// goroutines has n goroutines of one session lock one name.
+func goroutines(n int, make locker) contestant {
+	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+		client, err := env.client()
+		if err != nil {
+			return nil, err
+		}
+		named, err := make(ctx, env, client)
+		if err != nil {
+			return nil, err
+		}
+		cycles := []cycle{}
+		for range n {
+			cycles = append(cycles, named("goroutines").cycle)
+		}
+		return perSecond(ctx, cycles), nil
+	}
+}
+
+// sessions does the same with a session for each goroutine, all on one client:
+// what etcd's mutex needs, because two of one session do not exclude each other.
+func sessions(n int, make locker) contestant {
+	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
+		client, err := env.client()
+		if err != nil {
+			return nil, err
+		}
+		cycles := []cycle{}
+		for range n {
+			named, err := make(ctx, env, client)
+			if err != nil {
+				return nil, err
+			}
+			cycles = append(cycles, named("goroutines").cycle)
 		}
 		return perSecond(ctx, cycles), nil
 	}

@@ -67,6 +67,31 @@ func TestATimedOutLockThatCommittedLeavesNoKey(t *testing.T) {
 	})
 }
 
+func TestATryAfterALockThatWasGivenUpFindsNoOldKey(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		name := harness.Name(t)
+		held := mustLock(t, lock.NewMutex(c.Session(t), name))
+		client, faults := c.Dial(t)
+		mu := lock.NewMutex(c.SessionOn(t, client), name)
+		ctx, cancel := context.WithCancel(harness.Context(t))
+		faults.OnCall(func(req any, call func() error) error {
+			err := call()
+			if harness.Creates(req, mu.Prefix()) {
+				cancel()
+				return harness.ErrDown // it queues up, and its caller does not learn it
+			}
+			return err
+		})
+		_, err := mu.Lock(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		faults.Mend()
+		_, err = mu.TryLock(harness.Context(t))
+		require.ErrorIs(t, err, lock.ErrLocked)
+		require.True(t, held.Valid())
+		mustUnlock(t, held)
+	})
+}
+
 // A write whose caller gave up can be applied at any later time: here it
 // reaches etcd only after the attempt was cleaned up, and must not commit.
 func TestALockThatArrivesAfterItsCallerGaveUpLeavesNoKey(t *testing.T) {

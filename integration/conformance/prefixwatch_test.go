@@ -47,10 +47,12 @@ func del(t *testing.T, c *harness.Cluster, key string) {
 	require.NoError(t, err)
 }
 
-func openWatch(t *testing.T, client *clientv3.Client, prefix string) *prefixwatch.Watch {
+// openWatch follows a prefix from a state that is not older than from: another
+// member may lag behind.
+func openWatch(t *testing.T, client *clientv3.Client, prefix string, from int64) *prefixwatch.Watch {
 	t.Helper()
 	w := prefixwatch.Open(context.Background(), client,
-		prefixwatch.Config{Key: prefix, Prefix: true, Probe: 100 * time.Millisecond})
+		prefixwatch.Config{Key: prefix, Prefix: true, From: from, Probe: 100 * time.Millisecond})
 	t.Cleanup(w.Close)
 	return w
 }
@@ -58,9 +60,9 @@ func openWatch(t *testing.T, client *clientv3.Client, prefix string) *prefixwatc
 func TestAWatchTellsTheStateAndThenEveryChangeInOrder(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		prefix := "/" + harness.Name(t) + "/"
-		put(t, c, prefix+"a", "1")
+		from := put(t, c, prefix+"a", "1")
 		client, _ := c.Dial(t)
-		w := openWatch(t, client, prefix)
+		w := openWatch(t, client, prefix, from)
 		require.Zero(t, w.Confirmed())
 		require.Equal(t, "reset, PUT a=1", told(watchNext(t, w)))
 		require.NotZero(t, w.Confirmed())
@@ -87,7 +89,7 @@ func TestABrokenWatchResumesWithoutLosingAnEvent(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		prefix := "/" + harness.Name(t) + "/"
 		client, faults := c.Dial(t)
-		w := openWatch(t, client, prefix)
+		w := openWatch(t, client, prefix, 0)
 		require.Equal(t, "reset", told(watchNext(t, w)))
 		faults.OnStream(func(string) error { return harness.ErrDown })
 		faults.Break()
@@ -106,9 +108,9 @@ func TestAWatchThatFellBehindACompactionTellsTheDifference(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		prefix := "/" + harness.Name(t) + "/"
 		put(t, c, prefix+"gone", "1")
-		put(t, c, prefix+"kept", "1")
+		from := put(t, c, prefix+"kept", "1")
 		client, faults := c.Dial(t)
-		w := openWatch(t, client, prefix)
+		w := openWatch(t, client, prefix, from)
 		require.Equal(t, "reset, PUT gone=1, PUT kept=1", told(watchNext(t, w)))
 		faults.OnStream(func(string) error { return harness.ErrDown })
 		faults.Break()
@@ -132,7 +134,7 @@ func TestASilentWatchIsFoundOutAndLosesNothing(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		prefix := "/" + harness.Name(t) + "/"
 		client, faults := c.Dial(t)
-		w := openWatch(t, client, prefix)
+		w := openWatch(t, client, prefix, 0)
 		require.Equal(t, "reset", told(watchNext(t, w)))
 		faults.Deafen()
 		put(t, c, prefix+"a", "1")
@@ -151,7 +153,7 @@ func TestNextCanBeCalledAgainAfterItsContextEnded(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		prefix := "/" + harness.Name(t) + "/"
 		client, _ := c.Dial(t)
-		w := openWatch(t, client, prefix)
+		w := openWatch(t, client, prefix, 0)
 		require.Equal(t, "reset", told(watchNext(t, w)))
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()

@@ -6,6 +6,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/gotenure/tenure/session"
 )
 
 // Errors that the packages above translate into their own words.
@@ -21,6 +23,13 @@ var (
 	// through this package: another program uses the same lease.
 	ErrForeignKey = errors.New("another program uses this session's lease on the same name")
 )
+
+// Lost tells whether an error of Acquire or Release means that the ownership
+// or the place in the queue was lost, rather than given up.
+func Lost(err error) bool {
+	var deleted *session.KeyError
+	return errors.Is(err, session.ErrLost) || errors.Is(err, session.ErrClosed) || errors.As(err, &deleted)
+}
 
 // refused tells whether an error of a write means that it was certainly not
 // applied, and that repeating it is useless. After all others it may be

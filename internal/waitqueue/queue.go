@@ -3,13 +3,11 @@ package waitqueue
 import (
 	"context"
 	"fmt"
-	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/gotenure/tenure/internal/keys"
-	"github.com/gotenure/tenure/internal/prefixwatch"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -36,17 +34,13 @@ func New(s *session.Session, prefix string, explain func(error) error) *Queue {
 // Prefix is what all keys of the queue begin with.
 func (q *Queue) Prefix() string { return q.prefix }
 
-// turn is the local queue of a session for one prefix.
-type turn struct{ sem *semaphore.Weighted }
+type seatKey struct{ prefix string }
 
-type turnKey struct{ prefix string }
-
-// join returns the local queue and a function that leaves it.
-func (q *Queue) join() (*turn, func()) {
-	value, leave := q.session.Share(turnKey{q.prefix}, func() any {
-		return &turn{sem: semaphore.NewWeighted(1)}
-	})
-	return value.(*turn), leave
+// seat returns the session's seat in the queue, and a function that lets go of
+// it.
+func (q *Queue) seat() (*seat, func()) {
+	value, letGo := q.session.Share(seatKey{q.prefix}, func() any { return new(seat) })
+	return value.(*seat), letGo
 }
 
 // Acquire waits until the caller owns the name. Among the goroutines of a
@@ -57,159 +51,77 @@ func (q *Queue) join() (*turn, func()) {
 // After an error nothing of the attempt is left in etcd, or it is being
 // removed. If the epoch or the key was lost while waiting, the error matches
 // what Lost reports; the place in the queue is gone then.
-func (q *Queue) Acquire(ctx context.Context, value string) (*Hold, error) {
-	local, leave := q.join()
-	if err := local.sem.Acquire(ctx, 1); err != nil {
-		leave()
-		return nil, fmt.Errorf("in the local queue: %w", context.Cause(ctx))
-	}
-	h, err := q.prepare(ctx, local, leave)
+func (q *Queue) Acquire(ctx context.Context, value func() string) (*Hold, error) {
+	s, letGo := q.seat()
+	c, err := s.take(ctx, letGo)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("in the local queue: %w", err)
 	}
-	view, err := q.enter(ctx, h, value, nil)
-	if err == nil {
-		err = q.waitTurn(ctx, h, view)
+	if h := q.takeOver(ctx, c); h != nil {
+		return h, nil
 	}
-	return h.result(err)
+	return q.claim(ctx, s, func(c *claim) error {
+		view, err := q.enter(ctx, c, value, nil)
+		if err != nil {
+			return err
+		}
+		return q.waitTurn(ctx, c, view)
+	})
 }
 
 // Try makes the caller the owner if nobody owns or waits, and otherwise
 // returns ErrBusy. It never queues up. It costs one transaction, none if a
 // goroutine of the same session is ahead.
-func (q *Queue) Try(ctx context.Context, value string) (*Hold, error) {
-	local, leave := q.join()
-	if !local.sem.TryAcquire(1) {
-		leave()
+func (q *Queue) Try(ctx context.Context, value func() string) (*Hold, error) {
+	s, letGo := q.seat()
+	c, ok := s.tryTake(letGo)
+	if !ok {
 		return nil, ErrBusy
 	}
-	h, err := q.prepare(ctx, local, leave)
-	if err != nil {
-		return nil, err
+	if h := q.takeOver(ctx, c); h != nil {
+		return h, nil
 	}
 	free := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()
-	_, err = q.enter(ctx, h, value, &free)
-	if err == nil {
-		err = h.watchOver()
-	}
-	return h.result(err)
-}
-
-// prepare makes the hold of an acquisition that has the local turn.
-func (q *Queue) prepare(ctx context.Context, local *turn, leave func()) (*Hold, error) {
-	done := sync.OnceFunc(func() {
-		local.sem.Release(1)
-		leave()
+	return q.claim(ctx, s, func(c *claim) error {
+		if _, err := q.enter(ctx, c, value, &free); err != nil {
+			return err
+		}
+		return c.watchOver()
 	})
-	epoch, err := q.session.Epoch(ctx)
-	if err != nil {
-		done()
-		return nil, err
-	}
-	h := &Hold{Epoch: epoch, Key: keys.Member(q.prefix, epoch.Lease()), explain: q.explain, done: done}
-	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	return h, nil
 }
 
-// waitTurn waits until nobody is ahead of the hold's key.
-func (q *Queue) waitTurn(ctx context.Context, h *Hold, view View) error {
-	if err := h.watchOver(); err != nil {
-		return err
-	}
-	var place Place
-	step := place.Enter(Key{Name: h.Key, Create: h.revision}, view)
-	if step.Do == Granted {
+// takeOver makes the caller, who has the turn, the holder of a key that is
+// owned already. It returns nil if there is none, or if it was lost on the way;
+// then the caller has the turn and nothing else.
+func (q *Queue) takeOver(ctx context.Context, c *claim) *Hold {
+	if c == nil {
 		return nil
 	}
-	// The wait also ends when the key is lost, alone or with the epoch.
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(h.ctx, func() { cancel(h.Err()) })()
-	for {
-		switch step.Do {
-		case Granted:
-			return nil
-		case Evicted:
-			return h.evicted(ctx)
-		case Look:
-			view, err := q.look(ctx, h, step.At)
-			if err != nil {
-				return err
-			}
-			step = place.Looked(view)
-		case Await:
-			rev, err := q.await(ctx, h, step)
-			if err != nil {
-				return err
-			}
-			step = place.Ended(rev)
-		}
+	h := newHold(ctx, q, c)
+	if err := c.hold(h); err != nil {
+		c.epoch.Untrack(c.tracked)
+		return nil
 	}
+	return h
 }
 
-// look reads the own key and the two ahead of it, at revision rev or later.
-// The range is served from memory, outside of the loop that applies writes.
-func (q *Queue) look(ctx context.Context, h *Hold, rev int64) (View, error) {
-	for failures := 0; ; failures++ {
-		resp, err := prefixwatch.ReadAtLeast(ctx, q.session.Client(), rev, q.prefix,
-			clientv3.WithPrefix(), clientv3.WithKeysOnly(),
-			clientv3.WithMaxCreateRev(h.revision),
-			clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend),
-			clientv3.WithLimit(3))
-		if err == nil {
-			return View{Revision: resp.Header.Revision, Keys: members(resp), Whole: !resp.More}, nil
-		}
-		if ctx.Err() != nil {
-			return View{}, context.Cause(ctx)
-		}
-		if refused(err) {
-			return View{}, fmt.Errorf("read the queue %q: %w", q.prefix, err)
-		}
-		pause(ctx, failures)
+// claim makes a claim for a caller who has the turn, has it won, and returns
+// the hold. After an error it cleans up and the turn ends.
+func (q *Queue) claim(ctx context.Context, s *seat, win func(*claim) error) (*Hold, error) {
+	epoch, err := q.session.Epoch(ctx)
+	if err != nil {
+		s.leave()
+		return nil, err
 	}
-}
-
-// await waits until the key that step names is gone and returns a revision at
-// which it was. Only one waiter watches each key, so a release wakes one.
-func (q *Queue) await(ctx context.Context, h *Hold, step Step) (int64, error) {
-	watch := prefixwatch.Open(ctx, q.session.Client(), prefixwatch.Config{
-		Key: step.Behind.Name, KeysOnly: true, NoPuts: true, From: step.At, Probe: h.Epoch.TTL(),
-	})
-	defer watch.Close()
-	for first := true; ; first = false {
-		update, err := watch.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return 0, err
-		}
-		if gone(update, step.Behind, first) {
-			return update.Revision, nil
-		}
+	c := &claim{seat: s, epoch: epoch, key: keys.Member(q.prefix, epoch.Lease())}
+	h := newHold(ctx, q, c)
+	if err = win(c); err == nil {
+		c.fresh = time.Now()
+		err = c.hold(h)
 	}
-}
-
-// gone tells whether an update shows that the key of that create revision is
-// gone; the same name may have been created anew since. The first update shows
-// what is there. Later ones show what has changed, also those that say Reset:
-// one without events means that nothing has.
-func gone(update prefixwatch.Update, key Key, first bool) bool {
-	for _, ev := range update.Events {
-		switch {
-		case ev.Type == clientv3.EventTypeDelete, ev.Kv.CreateRevision > key.Create:
-			return true
-		case ev.Kv.CreateRevision == key.Create:
-			return false
-		}
+	if err != nil {
+		c.giveUp()
+		return nil, err
 	}
-	return first
-}
-
-func members(resp *clientv3.GetResponse) []Key {
-	members := make([]Key, len(resp.Kvs))
-	for i, kv := range resp.Kvs {
-		members[i] = Key{Name: string(kv.Key), Create: kv.CreateRevision}
-	}
-	return members
+	return h, nil
 }
