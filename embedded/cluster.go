@@ -99,9 +99,9 @@ func (c *Cluster) Member(i int) *embed.Etcd {
 // has not noticed, it is the one that was elected last.
 func (c *Cluster) Leader() (i int, ok bool) {
 	var term uint64
-	for _, m := range c.members {
-		if r := m.running.Load(); r != nil && r.leads() && r.etcd.Server.Term() > term {
-			i, ok, term = m.index, true, r.etcd.Server.Term()
+	for _, r := range c.running() {
+		if r.leads() && r.etcd.Server.Term() > term {
+			i, ok, term = r.member.index, true, r.etcd.Server.Term()
 		}
 	}
 	return i, ok

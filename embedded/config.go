@@ -52,7 +52,8 @@ type Config struct {
 	TLS *TLS
 
 	// RootPassword, if set, turns authentication on and becomes the password of etcd's user root. For a cluster
-	// that is continued it has to be the password of then.
+	// that is continued it has to be the password of then. A new cluster is open to whoever finds its ports until
+	// Start returns.
 	RootPassword string
 
 	// Logger gets what the members and the cluster's clients have to say. nil means silence.

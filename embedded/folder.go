@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 )
@@ -168,7 +169,7 @@ func (f *folder) expectNoData() error {
 // checkData looks at a member's log and opens its database for a moment. etcd itself would begin a new life without
 // the log, panic in a goroutine of its own if the database is none, and wait without end if another etcd has it open.
 func checkData(path string) error {
-	if dir := filepath.Join(path, "member", "wal"); !wal.Exist(dir) && false {
+	if dir := filepath.Join(path, "member", "wal"); !wal.Exist(dir) {
 		return fmt.Errorf("%w: the data of a member is gone: no log in %s", ErrDirMismatch, dir)
 	}
 	file := filepath.Join(path, "member", "snap", "db")
@@ -176,7 +177,7 @@ func checkData(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: the data of a member is gone: %w", ErrDirMismatch, err)
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("%w: another etcd works on %s", ErrDirInUse, path)
 	case err != nil:
 		return fmt.Errorf("opening %s: %w", file, err)

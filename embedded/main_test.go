@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,18 +123,32 @@ func tree(t *testing.T, dir string) []string {
 	return names
 }
 
-// logSpy is a logger that hands every message to a function.
+// logSpy is a logger that hands every message to a function, which may be called concurrently.
 func logSpy(see func(logger, message string)) *zap.Logger {
-	var mu sync.Mutex
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(discard{}), zapcore.DebugLevel)
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zapcore.DebugLevel)
 	return zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
-		mu.Lock()
-		defer mu.Unlock()
 		see(e.LoggerName, e.Message)
 		return nil
 	}))
 }
 
-type discard struct{}
+// logged collects what a logSpy sees.
+type logged struct {
+	mu       sync.Mutex
+	messages map[string][]string // by logger
+}
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (l *logged) see(logger, message string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.messages == nil {
+		l.messages = map[string][]string{}
+	}
+	l.messages[logger] = append(l.messages[logger], message)
+}
+
+func (l *logged) by(logger string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.messages[logger]
+}

@@ -34,6 +34,7 @@ type member struct {
 
 // running is what a member has while it runs.
 type running struct {
+	member *member
 	etcd   *embed.Etcd
 	hangup *hangup
 }
@@ -98,10 +99,10 @@ func (m *member) start(ec *embed.Config) (err error) {
 	defer func() {
 		// etcd panics on data that it cannot read. What it had opened until then stays open.
 		if r := recover(); r != nil {
-			err = fmt.Errorf("starting %s: etcd cannot work with %s: %v", ec.Name, ec.Dir, r)
+			err = fmt.Errorf("%s: etcd cannot work with %s: %v", ec.Name, ec.Dir, r)
 		}
 	}()
-	r := &running{hangup: newHangup()}
+	r := &running{member: m, hangup: newHangup()}
 	ec.GRPCAdditionalServerOptions = r.hangup.options()
 	ec.ServiceRegister = r.hangup.register
 	r.etcd, err = embed.StartEtcd(ec)
@@ -109,7 +110,7 @@ func (m *member) start(ec *embed.Config) (err error) {
 		if a, ok := portOf(err, m.client, m.peer); ok {
 			return &portError{member: m.index, address: a, err: err}
 		}
-		return fmt.Errorf("starting %s: %w", ec.Name, err)
+		return fmt.Errorf("%s: %w", ec.Name, err)
 	}
 	m.running.Store(r)
 	return nil
@@ -150,11 +151,11 @@ func (r *running) waitReady(ctx context.Context) error {
 	}
 }
 
-// stop ends the server and returns when all is closed. Calls that are not answered after grace are cut off.
-// clientsGone, if not nil, is called when the last call has ended and the server is about to. The caller holds m.mu.
-func (m *member) stop(grace time.Duration, clientsGone func()) {
-	r := m.running.Swap(nil)
-	if r == nil {
+// stop ends the server, unless that has happened already, and returns when all is closed. Calls that are not answered
+// after grace are cut off. clientsGone, if not nil, is called when the last call has ended and the server is about to.
+// The caller holds the member's mu.
+func (r *running) stop(grace time.Duration, clientsGone func()) {
+	if !r.member.running.CompareAndSwap(r, nil) {
 		return
 	}
 	r.hangup.stop(grace)

@@ -73,7 +73,23 @@ func probePort(port int) error {
 // portPlan decides on ports.
 type portPlan struct {
 	pick  func(taken map[int]bool) (int, error)
+	given map[int]bool // by the Config, for whichever address
 	taken map[int]bool // what no further address may get
+}
+
+func newPortPlan(pick func(map[int]bool) (int, error), given, remembered [][]int) portPlan {
+	p := portPlan{pick: pick, given: map[int]bool{}, taken: map[int]bool{}}
+	for _, ports := range given {
+		for _, port := range ports {
+			p.given[port], p.taken[port] = true, true
+		}
+	}
+	for _, ports := range remembered {
+		for _, port := range ports {
+			p.taken[port] = true
+		}
+	}
+	return p
 }
 
 // addresses finds an address for each of n members: the given port, else the one that the folder remembers, else a
@@ -84,7 +100,7 @@ func (p portPlan) addresses(n int, given, remembered []int, bound bool) ([]addre
 		switch {
 		case len(given) > 0 && given[i] != 0:
 			addresses[i] = address{port: given[i], fixed: true}
-		case len(remembered) > 0 && (bound || probePort(remembered[i]) == nil):
+		case len(remembered) > 0 && (bound || !p.given[remembered[i]] && probePort(remembered[i]) == nil):
 			addresses[i] = address{port: remembered[i], fixed: bound}
 		default:
 			port, err := p.pick(p.taken)

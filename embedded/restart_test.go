@@ -13,6 +13,7 @@ import (
 	"github.com/gotenure/tenure/embedded"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	v3lock "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 )
 
 // keepReading returns when a read from the majority succeeds again.
@@ -315,33 +316,69 @@ func TestStoppingAFollowerLosesNoRequest(t *testing.T) {
 
 func TestStopDoesNotWaitForeverForCalls(t *testing.T) {
 	cluster := start(t, members(3))
-	for _, i := range []int{1, 2} {
-		require.NoError(t, cluster.Kill(i))
+	for name, end := range map[string]func(int) error{"Stop": cluster.Stop, "Kill": cluster.Kill} {
+		t.Run(name, func(t *testing.T) {
+			for _, i := range []int{1, 2} {
+				require.NoError(t, cluster.Kill(i))
+			}
+			cfg := cluster.ClientConfig()
+			cfg.Endpoints = cfg.Endpoints[:1]
+			client := newClient(t, cfg)
+			failed := make(chan error, 1)
+			go func() { // no majority: etcd answers after its request timeout of 5.2 s
+				_, err := client.Put(t.Context(), "key", "value")
+				failed <- err
+			}()
+			// Answered by the member alone, most likely after the call above was sent on the same connection.
+			_, err := client.Get(within(t), "key", clientv3.WithSerializable())
+			require.NoError(t, err)
+			begin := time.Now()
+			require.NoError(t, end(0))
+			require.Less(t, time.Since(begin), 3*time.Second)
+			require.NoError(t, cluster.Restart(within(t)))
+			<-failed
+		})
 	}
-	cfg := cluster.ClientConfig()
-	cfg.Endpoints = cfg.Endpoints[:1]
-	client := newClient(t, cfg)
-	failed := make(chan error, 1)
-	go func() { // no majority: etcd answers after its request timeout of 5.2 s
-		_, err := client.Put(t.Context(), "key", "value")
-		failed <- err
-	}()
-	// Answered by the member alone, after the call above was sent on the same connection.
-	_, err := client.Get(within(t), "key", clientv3.WithSerializable())
-	require.NoError(t, err)
+}
+
+func TestStopDoesNotWaitForWhoeverWaits(t *testing.T) {
+	// Requests get an election timeout to be answered. What waits for something to happen does not.
+	cluster := start(t, func(c *embedded.Config) { c.Tick, c.ElectionTimeout = 0, time.Second })
+	client := cluster.Client()
+	<-client.Watch(t.Context(), "key", clientv3.WithCreatedNotify())
 	begin := time.Now()
 	require.NoError(t, cluster.Stop(0))
-	require.Less(t, time.Since(begin), 3*time.Second)
-	require.Error(t, <-failed)
+	require.Less(t, time.Since(begin), 800*time.Millisecond, "held up by a watch")
+	require.NoError(t, cluster.Restart(within(t), 0))
+
+	holder, err := client.Grant(within(t), 60)
+	require.NoError(t, err)
+	waiter, err := client.Grant(within(t), 60)
+	require.NoError(t, err)
+	locks := v3lock.NewLockClient(client.ActiveConnection())
+	_, err = locks.Lock(within(t), &v3lock.LockRequest{Name: []byte("lock"), Lease: int64(holder.ID)})
+	require.NoError(t, err)
+	queue := client.Watch(t.Context(), "lock/", clientv3.WithPrefix())
+	refused := make(chan error, 1)
+	go func() {
+		_, err := locks.Lock(t.Context(), &v3lock.LockRequest{Name: []byte("lock"), Lease: int64(waiter.ID)})
+		refused <- err
+	}()
+	<-queue
+	begin = time.Now()
+	require.NoError(t, cluster.Stop(0))
+	require.Less(t, time.Since(begin), 800*time.Millisecond, "held up by a lock")
+	require.Error(t, <-refused)
 }
 
 func TestStopIsFast(t *testing.T) {
 	cluster := start(t, members(3))
 	var slowest time.Duration
 	for i := range cluster.Size() {
-		for range 2 {
+		for _, end := range []func(int) error{cluster.Stop, cluster.Kill} {
+			putAndGet(t, cluster.Client())
 			begin := time.Now()
-			require.NoError(t, cluster.Kill(i))
+			require.NoError(t, end(i))
 			if took := time.Since(begin); took > slowest {
 				slowest = took
 			}

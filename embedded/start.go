@@ -94,7 +94,7 @@ func (c *Cluster) up(ctx context.Context) error {
 		err := c.startMembers(ctx)
 		var port *portError
 		if errors.As(err, &port) && !port.address.fixed && attempt < startAttempts {
-			c.stopAll(c.members)
+			c.stopAll(c.running())
 			continue
 		}
 		if err != nil {
@@ -148,12 +148,8 @@ func (c *Cluster) planMembers() error {
 	n, known := c.cfg.Members, c.folder.manifest
 	// Members that know each other cannot be told to look elsewhere. One alone looks for nobody.
 	bound := !c.folder.fresh && n > 1
-	ports := portPlan{pick: c.pickPort, taken: map[int]bool{}}
-	for _, spokenFor := range [][]int{c.cfg.ClientPorts, c.cfg.PeerPorts, known.ClientPorts, known.PeerPorts} {
-		for _, port := range spokenFor {
-			ports.taken[port] = true
-		}
-	}
+	ports := newPortPlan(c.pickPort,
+		[][]int{c.cfg.ClientPorts, c.cfg.PeerPorts}, [][]int{known.ClientPorts, known.PeerPorts})
 	peers, err := ports.addresses(n, c.cfg.PeerPorts, known.PeerPorts, bound)
 	if err != nil {
 		return err

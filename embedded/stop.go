@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"go.etcd.io/etcd/server/v3/etcdserver"
 )
 
 // Stop stops member i in good order: if it leads it hands over to another member, so that the cluster goes on at once;
@@ -21,8 +19,10 @@ func (c *Cluster) Stop(i int) error {
 	m := c.members[i]
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.handOver(m)
-	c.whileClosingIdle(func() { m.stop(c.cfg.ElectionTimeout, nil) })
+	if r := m.running.Load(); r != nil {
+		c.handOver(r)
+		c.whileClosingIdle(func() { r.stop(c.cfg.ElectionTimeout, nil) })
+	}
 	return nil
 }
 
@@ -37,7 +37,9 @@ func (c *Cluster) Kill(i int) error {
 	m := c.members[i]
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c.whileClosingIdle(func() { m.stop(0, nil) })
+	if r := m.running.Load(); r != nil {
+		c.whileClosingIdle(func() { r.stop(0, nil) })
+	}
 	return nil
 }
 
@@ -61,23 +63,20 @@ func (c *Cluster) restart(ctx context.Context, members []int) error {
 	defer cancel(nil)
 	defer context.AfterFunc(c.closing, func() { cancel(ErrClosed) })()
 
-	var started []*member
+	var started []*running
 	err := func() error {
 		for _, m := range c.choose(members) {
-			switch mine, err := c.startStopped(ctx, m); {
-			case err != nil:
+			r, err := c.startStopped(ctx, m)
+			if err != nil {
 				return err
-			case mine:
-				started = append(started, m)
+			}
+			if r != nil {
+				started = append(started, r)
 			}
 		}
-		for _, m := range started {
-			r := m.running.Load()
-			if r == nil {
-				return fmt.Errorf("%s was stopped meanwhile", memberName(m.index))
-			}
+		for _, r := range started {
 			if err := r.waitReady(ctx); err != nil {
-				return fmt.Errorf("waiting for %s: %w", memberName(m.index), err)
+				return fmt.Errorf("waiting for %s: %w", memberName(r.member.index), err)
 			}
 		}
 		return nil
@@ -88,20 +87,20 @@ func (c *Cluster) restart(ctx context.Context, members []int) error {
 	return err
 }
 
-// startStopped starts m unless it runs; mine says whether it did.
-func (c *Cluster) startStopped(ctx context.Context, m *member) (mine bool, err error) {
+// startStopped starts m, or returns nil if it runs.
+func (c *Cluster) startStopped(ctx context.Context, m *member) (*running, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.running.Load() != nil {
-		return false, nil
+		return nil, nil
 	}
 	if err := context.Cause(ctx); err != nil {
-		return false, err
+		return nil, err
 	}
 	if err := m.start(c.etcdConfig(m)); err != nil {
-		return false, err
+		return nil, err
 	}
-	return true, nil
+	return m.running.Load(), nil
 }
 
 // choose returns the members with these numbers, or all.
@@ -132,23 +131,32 @@ func (c *Cluster) begin(members ...int) error {
 	return nil
 }
 
-// handOver makes another member the leader if m leads. It is a courtesy and may fail.
-func (c *Cluster) handOver(m *member) {
-	r := m.running.Load()
-	if r == nil || !r.leads() {
+// handOver makes another member the leader if r leads. It is a courtesy and may fail.
+func (c *Cluster) handOver(r *running) {
+	if !r.leads() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ElectionTimeout)
 	defer cancel()
-	for _, other := range c.members {
-		heir := other.running.Load()
-		if other == m || heir == nil || heir.etcd.Server.Lead() != r.id() {
+	for _, heir := range c.running() {
+		if heir == r || heir.etcd.Server.Lead() != r.id() {
 			continue
 		}
 		if r.etcd.Server.MoveLeader(ctx, r.id(), heir.id()) == nil {
 			return
 		}
 	}
+}
+
+// running returns the members that run.
+func (c *Cluster) running() []*running {
+	var rs []*running
+	for _, m := range c.members {
+		if r := m.running.Load(); r != nil {
+			rs = append(rs, r)
+		}
+	}
+	return rs
 }
 
 // Close stops all members and returns when the last goroutine has ended and, if it was temporary, the folder is gone.
@@ -180,23 +188,23 @@ func (c *Cluster) down() {
 	if c.client != nil {
 		_ = c.client.Close() // only ever reports the cancellation that it is
 	}
-	c.stopAll(c.members)
+	c.stopAll(c.running())
 }
 
 // stopAll kills members at the same time: one that waits for another would wait for long. No server ends before all
 // have got rid of their clients, because a last call may need a majority: etcd's lock service, for one, deletes the key
 // of a waiter that gives up, and waits for that.
-func (c *Cluster) stopAll(members []*member) {
+func (c *Cluster) stopAll(members []*running) {
 	var serving, stopped sync.WaitGroup
 	serving.Add(len(members))
 	c.whileClosingIdle(func() {
-		for _, m := range members {
+		for _, r := range members {
 			stopped.Go(func() {
 				gone := sync.OnceFunc(serving.Done)
-				defer gone() // a member that does not serve does not say so either
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				m.stop(0, func() {
+				defer gone() // a member that somebody else has stopped does not say so itself
+				r.member.mu.Lock()
+				defer r.member.mu.Unlock()
+				r.stop(0, func() {
 					gone()
 					serving.Wait()
 				})
@@ -211,29 +219,22 @@ const idleInterval = 5 * time.Millisecond
 
 // whileClosingIdle stops members with f, and lets none of them wait for idle connections of another one.
 func (c *Cluster) whileClosingIdle(f func()) {
-	var servers []*etcdserver.EtcdServer
-	for _, m := range c.members {
-		if r := m.running.Load(); r != nil {
-			servers = append(servers, r.etcd.Server)
-		}
-	}
+	members := c.running()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		f()
 	}()
-	for ticker := time.NewTicker(idleInterval); ; {
-		for _, server := range servers {
-			closeIdlePeerConnections(server)
-		}
+	ticker := time.NewTicker(idleInterval)
+	defer ticker.Stop()
+	for done := false; !done; {
 		select {
 		case <-ticker.C:
 		case <-stopped:
-			ticker.Stop()
-			for _, server := range servers {
-				closeIdlePeerConnections(server)
-			}
-			return
+			done = true
+		}
+		for _, r := range members {
+			closeIdlePeerConnections(r.etcd.Server)
 		}
 	}
 }
