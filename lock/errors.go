@@ -39,6 +39,10 @@ var (
 	// ErrName is returned by every method of a lock whose name cannot be used.
 	ErrName = errors.New("lock: unusable name")
 
+	// ErrOption is returned by every method of a lock that was made with an
+	// option that cannot work.
+	ErrOption = errors.New("lock: unusable option")
+
 	// ErrShared is returned when another program uses this session's lease to
 	// lock the same name, so that the two could not be told apart.
 	ErrShared = errors.New("lock: the session's lease is used on this lock by another program")

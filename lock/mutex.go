@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
@@ -27,53 +26,19 @@ type Mutex struct {
 	err     error // why the name cannot be used
 }
 
-// An Option changes how a lock is addressed.
-type Option func(*address)
-
-type address struct {
-	prefix string
-	err    error
-}
-
-// AtKey puts the lock at a raw key prefix instead of under its name in the
-// session's namespace, to share it with programs that use etcd's own
-// concurrency.Mutex, `etcdctl lock` or the v3lock service: give it the name
-// that they use. The rules are then those programs' as well: a prefix blocks
-// on prefixes that extend it with a slash.
-func AtKey(prefix string) Option {
-	return func(a *address) {
-		a.prefix, a.err = prefix+"/", nil
-		if strings.Trim(prefix, "/") == "" {
-			a.err = fmt.Errorf("%w: the key prefix %q", ErrName, prefix)
-		}
-	}
-}
-
 // NewMutex returns the mutex of that name. It does no I/O. Any name of 1 to
 // 1,024 bytes will do, and no name interferes with another. A name that cannot
-// be used makes every method return an error that matches ErrName.
+// be used makes every method return an error that matches ErrName, an option
+// that cannot work one that matches ErrOption.
 func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
-	at := resolve(keys.Space(s.Namespace()), name, opts)
+	o := resolve(keys.Space(s.Namespace()), name, opts)
 	return &Mutex{
 		session: s,
 		name:    name,
-		queue:   waitqueue.New(s, at.prefix, func(err error) error { return explain(name, err) }),
+		queue:   waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) }),
 		owner:   newOwnerPrefix(s.Name()),
-		err:     at.err,
+		err:     o.err,
 	}
-}
-
-// resolve finds out where a lock is.
-func resolve(space keys.Space, name string, opts []Option) address {
-	var at address
-	at.prefix, at.err = space.Lock(name)
-	if at.err != nil {
-		at.err = fmt.Errorf("%w: %w", ErrName, at.err)
-	}
-	for _, opt := range opts {
-		opt(&at)
-	}
-	return at
 }
 
 // Name returns the name that the mutex was made with.

@@ -47,16 +47,16 @@ func (m *Mutex) Queue(ctx context.Context) ([]Entry, error) {
 
 // Queue returns what Mutex.Queue does, for those who only want to look and have
 // no session. The namespace "" is the default one.
-func Queue(ctx context.Context, client *clientv3.Client, namespace, name string, opts ...Option) ([]Entry, error) {
+func Queue(ctx context.Context, client *clientv3.Client, namespace, name string, at ...AddressOption) ([]Entry, error) {
 	space, err := keys.NewSpace(cmp.Or(namespace, keys.DefaultNamespace))
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	at := resolve(space, name, opts)
-	if at.err != nil {
-		return nil, at.err
+	o := resolve(space, name, at)
+	if o.err != nil {
+		return nil, o.err
 	}
-	return queue(ctx, client, at.prefix, name)
+	return queue(ctx, client, o.prefix, name)
 }
 
 func queue(ctx context.Context, client *clientv3.Client, prefix, name string) ([]Entry, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/lock"
+	"github.com/gotenure/tenure/session"
 )
 
 // address says which lock is meant: by its name, or by the raw key prefix that other programs use for it.
@@ -48,9 +49,17 @@ func (a *address) String() string {
 	return a.name
 }
 
-func (a *address) options() []lock.Option {
+// at is where package lock finds the lock, if that is not by its name.
+func (a *address) at() []lock.AddressOption {
 	if a.atKey == "" {
 		return nil
 	}
-	return []lock.Option{lock.AtKey(a.atKey)}
+	return []lock.AddressOption{lock.AtKey(a.atKey)}
+}
+
+func (a *address) mutex(s *session.Session) *lock.Mutex {
+	if a.atKey == "" {
+		return lock.NewMutex(s, a.name)
+	}
+	return lock.NewMutex(s, a.atKey, lock.AtKey(a.atKey))
 }

@@ -115,7 +115,7 @@ func (l *lockCommand) run(ctx context.Context) error {
 		return err
 	}
 	defer closeSession()
-	mutex := lock.NewMutex(s, l.String(), l.options()...)
+	mutex := l.mutex(s)
 	held, err := l.acquire(ctx, signals, s, mutex)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func (g *global) queue(ctx context.Context, at *address) ([]place, error) {
 	defer client.Close()
 	limited, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	entries, err := lock.Queue(limited, client, g.namespace, at.String(), at.options()...)
+	entries, err := lock.Queue(limited, client, g.namespace, at.String(), at.at()...)
 	if err != nil {
 		return nil, g.explain(client, err)
 	}

@@ -36,6 +36,10 @@ func rows() []row {
 			tenure: goroutines(128, tenureLocker), peer: sessions(128, etcdLocker), peerName: etcdName,
 		},
 		row{
+			name: "mutex/retained", unit: "op/s",
+			tenure: contended(1, retainingLocker), peer: contended(1, etcdLocker), peerName: etcdName,
+		},
+		row{
 			name: "mutex/128-different", unit: "op/s",
 			tenure: different(128, tenureLocker), peer: different(128, etcdLocker), peerName: etcdName,
 		},
@@ -65,13 +69,21 @@ func (m mutex) cycle(ctx context.Context) error {
 }
 
 func tenureLocker(ctx context.Context, env *env, client *clientv3.Client) (func(string) mutex, error) {
+	return tenureLockerWith(ctx, env, client)
+}
+
+func retainingLocker(ctx context.Context, env *env, client *clientv3.Client) (func(string) mutex, error) {
+	return tenureLockerWith(ctx, env, client, lock.WithRetention(time.Minute))
+}
+
+func tenureLockerWith(ctx context.Context, env *env, client *clientv3.Client, opts ...lock.Option) (func(string) mutex, error) {
 	s, err := session.New(ctx, client, session.WithTTL(30*time.Second))
 	if err != nil {
 		return nil, err
 	}
 	env.onClose(func() { s.Close(context.Background()) })
 	return func(name string) mutex {
-		mu := lock.NewMutex(s, name)
+		mu := lock.NewMutex(s, name, opts...)
 		var held *lock.Held
 		return mutex{
 			lock:   func(ctx context.Context) (err error) { held, err = mu.Lock(ctx); return err },

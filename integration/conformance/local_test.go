@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -143,5 +144,89 @@ func TestALossReachesWhoeverHoldsTheKeyByThen(t *testing.T) {
 		require.Greater(t, got.held.Token(), second.held.Token())
 		mustUnlock(t, got.held)
 		require.ErrorIs(t, second.held.Unlock(context.Background()), lock.ErrLost)
+	})
+}
+
+func TestARetainedLockCostsNothingUntilAnotherSessionWantsIt(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		name := harness.Name(t)
+		client, faults := c.Dial(t)
+		mu := lock.NewMutex(c.SessionOn(t, client), name, lock.WithRetention(time.Minute))
+		var writes atomic.Int64
+		faults.OnCall(func(req any, call func() error) error {
+			if harness.Creates(req, mu.Prefix()) || harness.Deletes(req, mu.Prefix()) {
+				writes.Add(1)
+			}
+			return call()
+		})
+		last := int64(0)
+		for range 1000 {
+			held := mustLock(t, mu)
+			require.Greater(t, held.Token(), last)
+			last = held.Token()
+			mustUnlock(t, held)
+			require.False(t, held.Valid())
+		}
+		require.EqualValues(t, 1, writes.Load())
+		require.Len(t, c.Keys(t, mu.Prefix()), 1, "it is retained")
+		held, err := mu.TryLock(harness.Context(t))
+		require.NoError(t, err, "for the same session it is free")
+		mustUnlock(t, held)
+
+		other := mustLock(t, lock.NewMutex(c.Session(t), name))
+		require.Greater(t, other.Token(), held.Token())
+		mustUnlock(t, other)
+		mustUnlock(t, mustLock(t, mu))
+	})
+}
+
+func TestARetainedLockIsGivenBackWhenNobodyUsesIt(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		mu := lock.NewMutex(c.Session(t), harness.Name(t), lock.WithRetention(50*time.Millisecond))
+		mustUnlock(t, mustLock(t, mu))
+		c.AwaitKeys(t, mu.Prefix(), 0)
+		mustUnlock(t, mustLock(t, mu))
+		c.AwaitKeys(t, mu.Prefix(), 0)
+	})
+}
+
+func TestAWaiterBehindAHeldRetainingLockGetsItAtTheNextUnlock(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		name := harness.Name(t)
+		mu := lock.NewMutex(c.Session(t), name, lock.WithRetention(time.Minute))
+		mustUnlock(t, mustLock(t, mu))
+		held := mustLock(t, mu)
+		waiting := lockLater(harness.Context(t), lock.NewMutex(c.Session(t), name))
+		c.AwaitKeys(t, mu.Prefix(), 2)
+		mustUnlock(t, held)
+		got := harness.Got(t, waiting)
+		require.NoError(t, got.err)
+		mustUnlock(t, got.held)
+	})
+}
+
+func TestARetainedLockGoesWithItsSession(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		client, _ := c.Dial(t)
+		s := c.SessionOn(t, client)
+		mu := lock.NewMutex(s, harness.Name(t), lock.WithRetention(time.Minute))
+		mustUnlock(t, mustLock(t, mu))
+		epoch, err := s.Epoch(harness.Context(t))
+		require.NoError(t, err)
+		_, err = c.Client().Revoke(harness.Context(t), epoch.Lease())
+		require.NoError(t, err)
+		mustUnlock(t, mustLock(t, mu)) // with the next lease
+		require.NoError(t, s.Close(harness.Context(t)))
+		require.Empty(t, c.Keys(t, mu.Prefix()))
+	})
+}
+
+func TestARetentionThatCannotWorkIsRefused(t *testing.T) {
+	harness.OneMember(t, func(c *harness.Cluster) {
+		s := c.Session(t)
+		for _, d := range []time.Duration{0, -time.Second, 2 * time.Hour} {
+			_, err := lock.NewMutex(s, "any", lock.WithRetention(d)).Lock(harness.Context(t))
+			require.ErrorIs(t, err, lock.ErrOption)
+		}
 	})
 }

@@ -142,7 +142,11 @@ func (p *process) run(ctx context.Context) {
 	life, die := context.WithTimeout(ctx, p.upTo(2*length))
 	defer die()
 	var group sync.WaitGroup
-	mutex := lock.NewMutex(s, "orders")
+	var opts []lock.Option
+	if p.rnd.IntN(3) == 0 {
+		opts = append(opts, lock.WithRetention(p.upTo(5*time.Second)))
+	}
+	mutex := lock.NewMutex(s, "orders", opts...)
 	for i := range p.users {
 		u := &user{process: p, mutex: mutex, name: p.name, rnd: p.rnd}
 		if p.users > 1 {

@@ -25,6 +25,7 @@ type claim struct {
 	doubt    *session.Fence // of an attempt to create the key whose outcome is unknown
 	tracked  *session.Tracked
 	fresh    time.Time // when it was last known that nobody else waits, or was granted
+	keeper   *keeper   // nil until the key was first kept
 
 	mu      sync.Mutex
 	holder  *Hold       // nil while it waits or passes from one to the next

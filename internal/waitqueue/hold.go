@@ -91,8 +91,9 @@ func (h *Hold) end(reason error) bool {
 }
 
 // Release gives the name up. Context and Valid end before anything else. If
-// another goroutine of the session waits, it gets the key as it is, see
-// passOn; otherwise the key is deleted, which costs one transaction.
+// another goroutine of the session waits, it gets the key as it is, see passOn;
+// if the queue retains keys and nobody else waits, the key stays, see keep;
+// otherwise it is deleted, which costs one transaction.
 //
 // Release returns nil once that is done, the cause if the ownership was lost
 // before, ErrReleased if it was released before, and an error that matches
@@ -103,7 +104,7 @@ func (h *Hold) Release(ctx context.Context) error {
 		return h.Err()
 	}
 	c := h.claim
-	if c.drop() && h.queue.passOn(ctx, c) {
+	if c.drop() && (h.queue.passOn(ctx, c) || h.queue.keep(c)) {
 		return nil
 	}
 	return c.release(ctx)

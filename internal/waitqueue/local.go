@@ -28,6 +28,9 @@ func (q *Queue) passOn(ctx context.Context, c *claim) bool {
 	if !c.seat.wanted() {
 		return false
 	}
+	if c.keeper != nil {
+		return !c.keeper.wanted.Load() && c.seat.handOn(c)
+	}
 	if time.Since(c.fresh) > localTime {
 		if !q.nobodyElse(ctx, c) {
 			return false

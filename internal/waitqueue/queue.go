@@ -22,13 +22,18 @@ type Queue struct {
 	session *session.Session
 	prefix  string // ends in a slash
 	explain func(error) error
+
+	// retention is how long a key stays after its release while nobody else
+	// queues up, so that the next hold of this session costs nothing.
+	retention time.Duration
 }
 
 // New returns the queue below a prefix that ends in a slash. explain puts the
 // reasons for which holds end into the words of the package that uses the
-// queue, for the causes of their contexts.
-func New(s *session.Session, prefix string, explain func(error) error) *Queue {
-	return &Queue{session: s, prefix: prefix, explain: explain}
+// queue, for the causes of their contexts. A key is retained after its release
+// for as long as retention, 0 for not at all.
+func New(s *session.Session, prefix string, retention time.Duration, explain func(error) error) *Queue {
+	return &Queue{session: s, prefix: prefix, retention: retention, explain: explain}
 }
 
 // Prefix is what all keys of the queue begin with.

@@ -116,6 +116,13 @@ func (s *seat) keep(c *claim) {
 	s.taken, s.kept = false, c
 }
 
+// keeps tells whether c is kept at present.
+func (s *seat) keeps(c *claim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept == c
+}
+
 // takeKept takes the turn if it is free and c is what was kept.
 func (s *seat) takeKept(c *claim, ref func()) bool {
 	s.mu.Lock()
