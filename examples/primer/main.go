@@ -59,8 +59,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the cleaning up
 	err := tourOf(ctx, stdout, endpoints)
+	return end(err, ctx.Err() != nil, stdout, stderr)
+}
+
+// end says how the tour ended, unless it just did, and returns the exit code.
+func end(err error, interrupted bool, stdout, stderr io.Writer) int {
 	switch {
-	case ctx.Err() != nil && !errors.Is(err, errLeftBehind):
+	case interrupted && !errors.Is(err, errLeftBehind):
 		fmt.Fprintln(stdout, "\nInterrupted; the keys are deleted.")
 		return 0
 	case err != nil:

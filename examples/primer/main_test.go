@@ -7,7 +7,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -131,7 +130,9 @@ func TestCtrlCEndsTheTourOfARealEtcdCleanly(t *testing.T) {
 	cluster := startEtcd(t, 3)
 	_, err := cluster.Client().Put(t.Context(), "somebody's", "key")
 	require.NoError(t, err)
-	interrupt := func() { require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT)) }
+	self, err := os.FindProcess(os.Getpid())
+	require.NoError(t, err)
+	interrupt := func() { require.NoError(t, self.Signal(os.Interrupt)) }
 	out := &trigger{on: "Nobody comes back", do: interrupt} // while it waits for a lease to expire
 	var stderr bytes.Buffer
 	require.Equal(t, 0, run([]string{"--endpoints", strings.Join(cluster.Endpoints(), ",")}, out, &stderr))
@@ -158,6 +159,11 @@ func TestATourThatCannotCleanUpSaysSo(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, errLeftBehind)
 	require.ErrorContains(t, err, "delete by prefix: ")
+
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, 1, end(err, true, &stdout, &stderr))
+	require.Contains(t, stderr.String(), "cleaning up after the tour")
+	require.Empty(t, stdout.String())
 }
 
 // trigger does something when it is written a certain text.

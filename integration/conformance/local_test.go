@@ -215,6 +215,7 @@ func TestARetainedLockGoesWithItsSession(t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.Client().Revoke(harness.Context(t), epoch.Lease())
 		require.NoError(t, err)
+		harness.Ended(t, epoch.Context())
 		mustUnlock(t, mustLock(t, mu)) // with the next lease
 		require.NoError(t, s.Close(harness.Context(t)))
 		require.Empty(t, c.Keys(t, mu.Prefix()))
