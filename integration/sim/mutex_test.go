@@ -104,6 +104,7 @@ type process struct {
 	name string
 	ctx  context.Context // carries the clock
 
+	life  int // counts the processes of the name
 	users int
 
 	leftover func(name string, at time.Duration, err error)
@@ -111,7 +112,7 @@ type process struct {
 
 func newProcess(w *world.World, rec *history.Recorder, name string, life, users int,
 	leftover func(string, time.Duration, error)) *process {
-	p := &process{w: w, rec: rec, name: name, node: w.Dial(name), users: users, leftover: leftover}
+	p := &process{w: w, rec: rec, name: name, node: w.Dial(name), life: life, users: users, leftover: leftover}
 	p.rnd = w.RandFor(fmt.Sprintf("%s-%d", name, life))
 	born, rate := time.Now(), 1+drift*(2*p.rnd.Float64()-1)
 	p.ctx = clock.NewContext(context.Background(), clock.Func(func() time.Duration {
@@ -148,11 +149,11 @@ func (p *process) run(ctx context.Context) {
 	}
 	mutex := lock.NewMutex(s, "orders", opts...)
 	for i := range p.users {
-		u := &user{process: p, mutex: mutex, name: p.name, rnd: p.rnd}
+		u := &user{process: p, mutex: mutex, name: p.name}
 		if p.users > 1 {
 			u.name = fmt.Sprintf("%s/%d", p.name, i)
-			u.rnd = p.w.RandFor(u.name)
 		}
+		u.rnd = p.w.RandFor(fmt.Sprintf("%s-%d-%d", p.name, p.life, i))
 		group.Go(func() {
 			for life.Err() == nil {
 				u.turn(life)
@@ -235,8 +236,13 @@ func (u *user) write(ctx context.Context, belief *history.Belief, held *lock.Hel
 	}
 }
 
-func (p *process) upTo(d time.Duration) time.Duration {
-	return time.Duration(1 + p.rnd.Int64N(int64(d)))
+func (p *process) upTo(d time.Duration) time.Duration { return upTo(p.rnd, d) }
+
+// upTo draws from the user's own generator, and not from the process's.
+func (u *user) upTo(d time.Duration) time.Duration { return upTo(u.rnd, d) }
+
+func upTo(rnd *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(1 + rnd.Int64N(int64(d)))
 }
 
 func pause(ctx context.Context, d time.Duration) {
