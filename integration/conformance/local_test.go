@@ -222,6 +222,30 @@ func TestARetainedLockGoesWithItsSession(t *testing.T) {
 	})
 }
 
+// Keeping, taking, giving back and asking for it race with each other here.
+func TestRetentionUnderContentionLosesNoTurn(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		name := harness.Name(t)
+		var group sync.WaitGroup
+		var last atomic.Int64
+		for i := range 4 {
+			mu := lock.NewMutex(c.Session(t), name, lock.WithRetention(time.Duration(i+1)*300*time.Microsecond))
+			for range 2 {
+				group.Go(func() {
+					for range 50 {
+						held, err := mu.Lock(harness.Context(t))
+						require.NoError(t, err)
+						require.Greater(t, held.Token(), last.Swap(held.Token()))
+						require.NoError(t, held.Unlock(harness.Context(t)))
+					}
+				})
+			}
+		}
+		group.Wait()
+		c.AwaitKeys(t, "/tenure/locks/"+name+"/", 0)
+	})
+}
+
 func TestARetentionThatCannotWorkIsRefused(t *testing.T) {
 	harness.OneMember(t, func(c *harness.Cluster) {
 		s := c.Session(t)

@@ -30,8 +30,20 @@ func (q *Queue) keep(c *claim) bool {
 	if c.keeper.wanted.Load() {
 		return false
 	}
+	_, letGo := q.seat()
 	c.keeper.idle.Reset(q.retention)
 	c.seat.keep(c)
+	if !c.keeper.wanted.Load() {
+		letGo() // the keeper has a hold on the seat as well
+		return true
+	}
+	// The keeper was called between the two looks, found the key in use, and
+	// has gone.
+	if c.seat.takeKept(c, letGo) {
+		c.epoch.Background(func(ctx context.Context) {
+			_ = c.release(ctx) // fails only if the lease takes the key along
+		})
+	}
 	return true
 }
 
