@@ -31,7 +31,7 @@ type Epoch struct {
 
 	end     sync.Once
 	track   tracker
-	fence   fence
+	fences  atomic.Int64          // how many fences were closed
 	refused atomic.Pointer[error] // what the last attempt to renew said, if it failed
 }
 
@@ -50,8 +50,6 @@ func newEpoch(s *Session, number uint64, grant *pb.LeaseGrantResponse, sent time
 		kick:     make(chan struct{}, 1),
 		audits:   make(chan struct{}, 1),
 	}
-	e.fence.key = s.cfg.space.Session(e.lease)
-	e.fence.writing = make(chan struct{}, 1)
 	return e
 }
 

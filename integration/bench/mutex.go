@@ -230,17 +230,22 @@ func handoffLimit(ctx context.Context, env *env) (func(time.Duration) (float64, 
 	}, nil
 }
 
-// twoCommits is the floor of an uncontended cycle: a key that is created if it
-// is not there, and deleted if it is the same, in a transaction each.
+// twoCommits is the floor of an uncontended cycle: a key on a lease that is
+// created if it is not there, and deleted if it is the same, in a transaction
+// each.
 func twoCommits(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
 	client, err := env.client()
+	if err != nil {
+		return nil, err
+	}
+	lease, err := client.Grant(ctx, 600)
 	if err != nil {
 		return nil, err
 	}
 	const key = "/limit/own"
 	created := clientv3.CreateRevision(key)
 	return perSecond(ctx, []cycle{func(ctx context.Context) error {
-		resp, err := client.Txn(ctx).If(clientv3.Compare(created, "=", 0)).Then(clientv3.OpPut(key, "")).Commit()
+		resp, err := client.Txn(ctx).If(clientv3.Compare(created, "=", 0)).Then(clientv3.OpPut(key, "", clientv3.WithLease(lease.ID))).Commit()
 		if err != nil {
 			return err
 		}

@@ -237,23 +237,8 @@ func TestASessionKeyDeletedByHandIsPutBack(t *testing.T) {
 		require.NoError(t, err)
 		c.AwaitKeys(t, namespace+"sessions/", 1)
 		require.True(t, held.Valid(), "the lease lives")
-		other := mustLock(t, lock.NewMutex(s, "b")) // although the fence was gone
+		other := mustLock(t, lock.NewMutex(s, "b"))
 		mustUnlock(t, other)
-		mustUnlock(t, held)
-	})
-}
-
-func TestASessionKeyWrittenByHandStopsNoLock(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
-		s := c.Session(t)
-		epoch, err := s.Epoch(harness.Context(t))
-		require.NoError(t, err)
-		_, err = c.Client().Put(harness.Context(t), epoch.Fence().Key(), "by hand", clientv3.WithLease(epoch.Lease()))
-		require.NoError(t, err)
-		mu := lock.NewMutex(s, harness.Name(t))
-		mustUnlock(t, mustLock(t, mu))
-		held, err := mu.TryLock(harness.Context(t))
-		require.NoError(t, err)
 		mustUnlock(t, held)
 	})
 }

@@ -2,6 +2,7 @@
 //
 //	/tenure/                       the namespace, unless another is set
 //	  sessions/<lease>             who owns the lease
+//	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
 //
 // A name is one path segment: it is escaped so that no name's keys are a
@@ -51,6 +52,11 @@ func (s Space) Sessions() string { return string(s) + "sessions/" }
 
 // Session is the key that describes the session with this lease.
 func (s Space) Session(lease clientv3.LeaseID) string { return Member(s.Sessions(), lease) }
+
+// Fence is the key that closes the n-th fence of a lease.
+func (s Space) Fence(lease clientv3.LeaseID, n int64) string {
+	return Member(string(s)+"fences/", lease) + "/" + strconv.FormatInt(n, 10)
+}
 
 // Locks is the prefix of all locks.
 func (s Space) Locks() string { return string(s) + "locks/" }

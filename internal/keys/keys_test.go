@@ -53,6 +53,7 @@ func TestLayout(t *testing.T) {
 	require.Equal(t, "/tenure/locks/orders/", prefix)
 	require.Equal(t, "/tenure/locks/orders/694d8f", keys.Member(prefix, 0x694d8f))
 	require.Equal(t, "/tenure/sessions/694d8f", space.Session(0x694d8f))
+	require.Equal(t, "/tenure/fences/694d8f/7", space.Fence(0x694d8f, 7))
 }
 
 func TestMemberRoundTrip(t *testing.T) {

@@ -73,7 +73,7 @@ func why(c *claim, fence session.Fence) []clientv3.Op {
 	}
 }
 
-// declined says why etcd did not create the key: nil if the fence had moved
+// declined says why etcd did not create the key: nil if the fence was closed
 // meanwhile and it can be tried again.
 func (q *Queue) declined(ctx context.Context, resp *clientv3.TxnResponse, c *claim, fence session.Fence, try bool) error {
 	if !try {
@@ -89,12 +89,11 @@ func (q *Queue) declined(ctx context.Context, resp *clientv3.TxnResponse, c *cla
 		// doubt has been settled: whose ever this is, we do not own it.
 		return fmt.Errorf("%w: key %q, create revision %d", ErrForeignKey, c.key, own[0].CreateRevision)
 	}
-	moved := true
-	if kvs := resp.Responses[1].GetResponseRange().Kvs; len(kvs) == 1 {
-		moved = !fence.At(kvs[0].ModRevision)
-		c.epoch.MoveFence(kvs[0].ModRevision)
+	if len(resp.Responses[1].GetResponseRange().Kvs) > 0 {
+		c.epoch.Closed(fence)
+		return nil
 	}
-	if try && !moved {
+	if try {
 		return ErrBusy
 	}
 	return nil
