@@ -23,7 +23,8 @@ func TestALeaseEndsHereBeforeItEndsAtTheServer(t *testing.T) {
 	world.Run(t, world.Config{Seed: seed}, func(t *testing.T, w *world.World) {
 		for trial := range 60 {
 			ttl := time.Duration(2+w.Rand.IntN(30)) * time.Second
-			late := time.Duration(w.Rand.Int64N(int64(min(ttl/6, 5*time.Second))))
+			// Later than that and the client takes the connection for dead.
+			late := time.Duration(w.Rand.Int64N(int64(min(ttl/6, 2500*time.Millisecond))))
 			age := time.Duration(w.Rand.Int64N(int64(3 * ttl)))
 			t.Logf("seed %d: TTL %v, answers late by %v, cut after %v", seed, ttl, late, age)
 
