@@ -118,7 +118,7 @@ func TestALockThatArrivesAfterItsCallerGaveUpLeavesNoKey(t *testing.T) {
 		require.False(t, answer.Succeeded, "the write of an attempt that was given up committed")
 		require.Empty(t, c.Keys(t, mu.Prefix()))
 
-		mustUnlock(t, mustLock(t, mu)) // the fence has moved for the late one only
+		mustUnlock(t, mustLock(t, mu)) // the fence was closed for the late one only
 	})
 }
 

@@ -34,7 +34,7 @@
 // # What is never left behind
 //
 // A transaction that creates a key compares the session's fence. If its outcome
-// is unknown, the fence is moved on (see session.Epoch.Settle), after which the
+// is unknown, the fence is closed (see session.Epoch.Settle), after which the
 // key either exists or never will, and can be removed for certain. Clean-ups
 // go on in the background when the caller cannot wait, and the local turn is
 // passed on only when they are done.
