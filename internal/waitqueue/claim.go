@@ -27,6 +27,8 @@ type claim struct {
 	fresh    time.Time // when it was last known that nobody else waits, or was granted
 	keeper   *keeper   // nil until the key was first kept
 
+	reclaimed bool // it must go at its next release; guarded by the seat's mutex
+
 	mu      sync.Mutex
 	holder  *Hold       // nil while it waits or passes from one to the next
 	wake    func(error) // ends the waiting when the key is lost

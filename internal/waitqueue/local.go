@@ -29,7 +29,7 @@ func (q *Queue) passOn(ctx context.Context, c *claim) bool {
 		return false
 	}
 	if c.keeper != nil {
-		return !c.keeper.wanted.Load() && c.seat.handOn(c)
+		return c.seat.handOn(c) // the keeper would have seen somebody else
 	}
 	if time.Since(c.fresh) > localTime {
 		if !q.nobodyElse(ctx, c) {

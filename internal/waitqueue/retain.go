@@ -2,7 +2,6 @@ package waitqueue
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -13,10 +12,7 @@ import (
 // A keeper looks after a key that stays in etcd while nobody holds it, so that
 // the next one here finds it there. It gives the key back as soon as somebody
 // else queues up, or when nobody here has wanted it for a while.
-type keeper struct {
-	wanted atomic.Bool // the key must not be kept any more
-	idle   *time.Timer
-}
+type keeper struct{ idle *time.Timer }
 
 // keep leaves a key that was just released where it is, and ends the caller's
 // turn. It returns false if the key has to go.
@@ -27,24 +23,8 @@ func (q *Queue) keep(c *claim) bool {
 	if c.keeper == nil {
 		c.keeper = q.startKeeper(c)
 	}
-	if c.keeper.wanted.Load() {
-		return false
-	}
-	_, letGo := q.seat()
 	c.keeper.idle.Reset(q.retention)
-	c.seat.keep(c)
-	if !c.keeper.wanted.Load() {
-		letGo() // the keeper has a hold on the seat as well
-		return true
-	}
-	// The keeper was called between the two looks, found the key in use, and
-	// has gone.
-	if c.seat.takeKept(c, letGo) {
-		c.epoch.Background(func(ctx context.Context) {
-			_ = c.release(ctx) // fails only if the lease takes the key along
-		})
-	}
-	return true
+	return c.seat.keep(c)
 }
 
 func (q *Queue) startKeeper(c *claim) *keeper {
@@ -60,9 +40,8 @@ func (q *Queue) startKeeper(c *claim) *keeper {
 		defer stop()
 		defer k.idle.Stop()
 		q.awaitOthers(watched, c)
-		k.wanted.Store(true)
 		// If somebody holds the key by now, that one's Release gives it back.
-		if s.takeKept(c, letGo) {
+		if s.reclaim(c, letGo) {
 			_ = c.release(ctx) // fails only if the lease takes the key along
 		}
 	})

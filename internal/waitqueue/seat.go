@@ -90,12 +90,12 @@ func (s *seat) leave() {
 	s.taken = false
 }
 
-// handOn gives the turn, and c, to the first who waits. If nobody does, the
-// caller keeps both.
+// handOn gives the turn, and c, to the first who waits. If nobody does, or c was
+// reclaimed, the caller keeps both.
 func (s *seat) handOn(c *claim) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waiters.Len() == 0 {
+	if s.waiters.Len() == 0 || c.reclaimed {
 		return false
 	}
 	s.ref()
@@ -104,16 +104,21 @@ func (s *seat) handOn(c *claim) bool {
 }
 
 // keep ends the caller's turn and leaves c for whoever comes next, or hands
-// both on at once.
-func (s *seat) keep(c *claim) {
+// both on at once. It returns false, and the caller keeps both, if c was
+// reclaimed: the two are decided under one lock, so neither is missed.
+func (s *seat) keep(c *claim) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.reclaimed {
+		return false
+	}
 	s.ref()
 	if s.waiters.Len() > 0 {
 		s.next() <- c
-		return
+		return true
 	}
 	s.taken, s.kept = false, c
+	return true
 }
 
 // keeps tells whether c is kept at present.
@@ -123,11 +128,13 @@ func (s *seat) keeps(c *claim) bool {
 	return s.kept == c
 }
 
-// takeKept takes the turn if it is free and c is what was kept.
-func (s *seat) takeKept(c *claim, ref func()) bool {
+// reclaim says that c must not be kept any more. If it is kept at present, the
+// caller gets the turn and with it c; otherwise its holder will find out.
+func (s *seat) reclaim(c *claim, ref func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken || s.kept != c {
+	c.reclaimed = true
+	if s.kept != c {
 		ref()
 		return false
 	}
