@@ -18,30 +18,33 @@ const etcdName = "etcd concurrency"
 
 func rows() []row {
 	var rows []row
+	alone := crowd{1, 1, 1, false}
 	for _, n := range []int{2, 8, 32, 128} {
 		rows = append(rows, row{
 			name: fmt.Sprintf("mutex/contended/%d-clients", n), unit: "op/s",
-			tenure: contended(n, tenureLocker), peer: contended(n, etcdLocker), peerName: etcdName,
+			tenure: crowd{n, 1, 1, false}.of(tenureLocker), peer: crowd{n, 1, 1, false}.of(etcdLocker), peerName: etcdName,
 			limit: handoffLimit,
 		})
 	}
 	return append(rows,
 		row{
 			name: "mutex/uncontended", unit: "op/s",
-			tenure: contended(1, tenureLocker), peer: contended(1, etcdLocker), peerName: etcdName,
+			tenure: alone.of(tenureLocker), peer: alone.of(etcdLocker), peerName: etcdName,
 			limit: twoCommits,
 		},
+		// etcd's mutex needs a session for each goroutine: two of one session do
+		// not exclude each other.
 		row{
 			name: "mutex/128-goroutines", unit: "op/s",
-			tenure: goroutines(128, tenureLocker), peer: sessions(128, etcdLocker), peerName: etcdName,
+			tenure: crowd{1, 1, 128, false}.of(tenureLocker), peer: crowd{1, 128, 1, false}.of(etcdLocker), peerName: etcdName,
 		},
 		row{
 			name: "mutex/retained", unit: "op/s",
-			tenure: contended(1, retainingLocker), peer: contended(1, etcdLocker), peerName: etcdName,
+			tenure: alone.of(retainingLocker), peer: alone.of(etcdLocker), peerName: etcdName,
 		},
 		row{
 			name: "mutex/128-different", unit: "op/s",
-			tenure: different(128, tenureLocker), peer: different(128, etcdLocker), peerName: etcdName,
+			tenure: crowd{1, 1, 128, true}.of(tenureLocker), peer: crowd{1, 1, 128, true}.of(etcdLocker), peerName: etcdName,
 		},
 		row{
 			name: "mutex/held/10000", unit: "B/lock", less: true, once: true,
@@ -104,78 +107,35 @@ func etcdLocker(ctx context.Context, env *env, client *clientv3.Client) (func(st
 	}, nil
 }
 
-// contended has n clients with a session each lock one name.
-func contended(n int, make locker) contestant {
+// A crowd is who locks: so many clients, with so many sessions each, with so
+// many goroutines each.
+type crowd struct {
+	clients, sessions, goroutines int
+	apart                         bool // each goroutine locks a name of its own
+}
+
+// of lets the crowd lock and unlock with what a locker makes.
+func (n crowd) of(make locker) contestant {
 	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
 		cycles := []cycle{}
-		for range n {
+		for range n.clients {
 			client, err := env.client()
 			if err != nil {
 				return nil, err
 			}
-			named, err := make(ctx, env, client)
-			if err != nil {
-				return nil, err
+			for range n.sessions {
+				named, err := make(ctx, env, client)
+				if err != nil {
+					return nil, err
+				}
+				for range n.goroutines {
+					name := fmt.Sprintf("crowd-%d-%d-%d", n.clients, n.sessions, n.goroutines)
+					if n.apart {
+						name += fmt.Sprintf("-%d", len(cycles))
+					}
+					cycles = append(cycles, named(name).cycle)
+				}
 			}
-			cycles = append(cycles, named(fmt.Sprintf("contended-%d", n)).cycle)
-		}
-		return perSecond(ctx, cycles), nil
-	}
-}
-
-// different has n goroutines of one session lock a name each.
-func different(n int, make locker) contestant {
-	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
-		client, err := env.client()
-		if err != nil {
-			return nil, err
-		}
-		named, err := make(ctx, env, client)
-		if err != nil {
-			return nil, err
-		}
-		cycles := []cycle{}
-		for i := range n {
-			cycles = append(cycles, named(fmt.Sprintf("different-%d", i)).cycle)
-		}
-		return perSecond(ctx, cycles), nil
-	}
-}
-
-// goroutines has n goroutines of one session lock one name.
-func goroutines(n int, make locker) contestant {
-	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
-		client, err := env.client()
-		if err != nil {
-			return nil, err
-		}
-		named, err := make(ctx, env, client)
-		if err != nil {
-			return nil, err
-		}
-		cycles := []cycle{}
-		for range n {
-			cycles = append(cycles, named("goroutines").cycle)
-		}
-		return perSecond(ctx, cycles), nil
-	}
-}
-
-// sessions does the same with a session for each goroutine, all on one client:
-// what etcd's mutex needs, because two of one session do not exclude each other.
-func sessions(n int, make locker) contestant {
-	return func(ctx context.Context, env *env) (func(time.Duration) (float64, error), error) {
-		client, err := env.client()
-		if err != nil {
-			return nil, err
-		}
-		cycles := []cycle{}
-		for range n {
-			named, err := make(ctx, env, client)
-			if err != nil {
-				return nil, err
-			}
-			cycles = append(cycles, named("goroutines").cycle)
 		}
 		return perSecond(ctx, cycles), nil
 	}
