@@ -22,7 +22,8 @@ var arrows = map[string][]string{
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/leasekey":    {"session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
-	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
+	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/leasekey"
@@ -64,11 +63,11 @@ func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	ctx, chain, err := enterChain(ctx, m)
+	ctx, chain, err := enterChain(ctx, m.session, m.Prefix(), m.name, false)
 	if err != nil {
 		return nil, err
 	}
-	return m.held(chain)(m.queue.Acquire(ctx, m.value))
+	return held(m.name, chain)(m.queue.Acquire(ctx, m.owner.now))
 }
 
 // TryLock returns a handle if nobody holds the lock or waits for it, and
@@ -79,21 +78,21 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	ctx, chain, err := enterChain(ctx, m)
+	ctx, chain, err := enterChain(ctx, m.session, m.Prefix(), m.name, false)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
 	}
-	return m.held(chain)(m.queue.Try(ctx, m.value))
+	return held(m.name, chain)(m.queue.Try(ctx, m.owner.now))
 }
 
-// held makes the handle of what the queue returned.
-func (m *Mutex) held(chain *link) func(*leasekey.Hold, error) (*Held, error) {
+// held makes the handle of what a queue returned.
+func held(name string, chain *link) func(*leasekey.Hold, error) (*Held, error) {
 	return func(hold *leasekey.Hold, err error) (*Held, error) {
 		if err != nil {
-			return nil, explain(m.name, err)
+			return nil, explain(name, err)
 		}
-		chain.hold.Store(hold)
-		return &Held{mutex: m, hold: hold}, nil
+		chain.set(hold, false)
+		return &Held{name: name, hold: hold}, nil
 	}
 }
 
@@ -113,8 +112,5 @@ func (m *Mutex) Do(ctx context.Context, work func(ctx context.Context, h *Held) 
 	if err != nil {
 		return err
 	}
-	return held.run(ctx, work)
+	return run(ctx, held, work)
 }
-
-// value is what the key in etcd says about its owner.
-func (m *Mutex) value() string { return m.owner.since(time.Now()) }

@@ -4,6 +4,8 @@
 //	  sessions/<lease>             who owns the lease
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  rwlocks/<name>/...           readers and writers, see internal/admission
+//	  semaphores/<name>/...        permits and their limit, see internal/admission
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -64,6 +66,12 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
 
+// RWLock is the prefix of one reader-writer lock's queue.
+func (s Space) RWLock(name string) (string, error) { return below(string(s)+"rwlocks/", name) }
+
+// Semaphore is the prefix of one semaphore's limit and queue.
+func (s Space) Semaphore(name string) (string, error) { return below(string(s)+"semaphores/", name) }
+
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)
 	if err != nil {
@@ -89,6 +97,11 @@ func ParseMember(prefix, key string) (clientv3.LeaseID, bool) {
 		return 0, false
 	}
 	return clientv3.LeaseID(lease), true
+}
+
+// Slot is one of several keys of a lease below a prefix that ends in a slash.
+func Slot(prefix string, lease clientv3.LeaseID, n int) string {
+	return Member(prefix, lease) + "/" + strconv.Itoa(n)
 }
 
 // Escape turns a name into one path segment. Letters, digits and most

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// attemptTimeout bounds one transaction. One that is repeated elsewhere is
+	// AttemptTimeout bounds one transaction. One that is repeated elsewhere is
 	// cheap; one that waits for a dead connection is not.
-	attemptTimeout = 2 * time.Second
+	AttemptTimeout = 2 * time.Second
 
 	// discardGrace is how long an unsuccessful acquisition waits for its own
 	// clean-up before it leaves it to the background.
@@ -40,7 +40,7 @@ func Pause(ctx context.Context, failures int) {
 // whole cost of a commit.
 func Begin(ctx context.Context, client *clientv3.Client) (txn clientv3.Txn, cancel func()) {
 	ctx, stop := context.WithCancel(ctx)
-	timer := time.AfterFunc(attemptTimeout, stop)
+	timer := time.AfterFunc(AttemptTimeout, stop)
 	return client.Txn(ctx), func() {
 		timer.Stop()
 		stop()

@@ -15,6 +15,7 @@ type Creation struct {
 	Value func() string // of each key; asked anew for each attempt
 
 	If   []clientv3.Cmp // on which the caller insists
+	Free bool           // these imply that the keys are not there, which is not compared then
 	Then []clientv3.Op  // what is done, or read, with it
 	Else []clientv3.Op  // what is read if the caller's comparisons fail
 }
@@ -82,7 +83,9 @@ func (c *Creation) attempt(ctx context.Context, fence session.Fence) (*clientv3.
 	then := make([]clientv3.Op, 0, len(c.Keys)+len(c.Then))
 	value := c.Value()
 	for _, k := range c.Keys {
-		compare = append(compare, clientv3.Compare(clientv3.CreateRevision(k.name), "=", 0))
+		if !c.Free {
+			compare = append(compare, clientv3.Compare(clientv3.CreateRevision(k.name), "=", 0))
+		}
 		then = append(then, clientv3.OpPut(k.name, value, clientv3.WithLease(epoch.Lease())))
 	}
 	txn = txn.If(append(compare, c.If...)...).Then(append(then, c.Then...)...)

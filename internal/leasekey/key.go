@@ -92,7 +92,7 @@ func (k *Key) Lost() error {
 // Missing says why the key is gone, which a read of etcd has shown: with its
 // lease, or alone.
 func (k *Key) Missing(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
 	defer cancel()
 	left, err := k.epoch.Session().Client().TimeToLive(ctx, k.epoch.Lease())
 	if err == nil && left.TTL < 0 { // 0 is less than a second

@@ -41,15 +41,10 @@ func (q *Queue) enter(ctx context.Context, c *claim, value func() string) (View,
 func (q *Queue) enterFree(ctx context.Context, c *claim, value func() string) error {
 	created, err := leasekey.Create(ctx, leasekey.Creation{
 		Keys: []*leasekey.Key{c.Key}, Value: value,
-		If: []clientv3.Cmp{q.free()},
+		If: []clientv3.Cmp{q.Free()},
 	})
 	if err == nil && !created.Done {
 		err = ErrBusy
 	}
 	return err
-}
-
-// free is the comparison that holds while nobody owns or waits.
-func (q *Queue) free() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()
 }
