@@ -2,7 +2,8 @@
 // several copies of a service use to agree on who does what.
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
-//	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	lock      Mutex, RWMutex, Semaphore, and All for several at once: handles with
+//	          a context, a fencing token and a guard
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

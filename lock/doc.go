@@ -13,20 +13,24 @@
 //
 // # How it is laid out in etcd
 //
-// One key per session that holds or waits, attached to the session's lease:
+// Keys of those who hold or wait, attached to their sessions' leases:
 //
-//	/tenure/locks/<name>/<lease in hexadecimal>   {"session":…,"host":…,"pid":…,"since":…}
+//	/tenure/locks/<name>/<lease>                   a mutex: one key per session
+//	/tenure/rwlocks/<name>/r|w/<lease>/<slot>      readers and writers: one each
+//	/tenure/semaphores/<name>/q/<n>/<lease>/<slot> so many permits
+//	/tenure/semaphores/<name>/limit/<n>            of how many; stays
 //
-// The key with the lowest create revision owns. That is the layout of etcd's
-// own concurrency package, so with [AtKey] a lock is shared with programs that
-// use it, with `etcdctl lock` and with the v3lock service. Each waiter watches
-// the key right ahead of its own and nothing else.
+// The lease is in hexadecimal, and the value says whose it is. The order is
+// that of the create revisions. For the mutex that is the layout of etcd's own
+// concurrency package, so with [AtKey] it is shared with programs that use it,
+// with `etcdctl lock` and with the v3lock service. A waiter watches one key
+// that is in its way, and the first one that waits for permits watches all.
 //
-// The goroutines of one session queue locally, first come first served, behind
-// the session's key, and hand it on among themselves without a request to etcd.
-// While another session waits they do so for 50 ms at most. A key whose guard
-// was given out is not handed on: a transaction with that guard may be under
-// way.
+// The goroutines of one session that want one mutex queue locally, first come
+// first served, behind the session's key, and hand it on among themselves
+// without a request to etcd. While another session waits they do so for 50 ms
+// at most. A key whose guard was given out is not handed on: a transaction with
+// that guard may be under way.
 //
 // # What is not guaranteed
 //

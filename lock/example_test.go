@@ -119,3 +119,91 @@ func ExampleMutex_Queue() {
 			e.Owner.Session, role, e.Owner.Since.Format(time.TimeOnly), e.Owner.Host, e.Owner.PID)
 	}
 }
+
+// A reader-writer lock: many read a file while nobody rewrites it.
+func ExampleRWMutex() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+	catalogue := lock.NewRWMutex(s, "catalogue")
+
+	writer, err := catalogue.Lock(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("rewriting, as", writer.Token())
+	// Others may read what was written, and nobody rewrites it before this one
+	// has read it too.
+	reader, err := catalogue.Downgrade(ctx, writer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("reading, as", reader.Token())
+	if err := reader.Unlock(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A semaphore: at most four of something, among all processes.
+func ExampleSemaphore() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	err = lock.NewSemaphore(s, "gpu", 4).Do(ctx, 2, func(ctx context.Context, h *lock.Held) error {
+		fmt.Println("two of four are ours, as", h.Token())
+		return nil
+	})
+	switch {
+	case errors.Is(err, lock.ErrLimit):
+		log.Println("the others think that there are more, or fewer:", err)
+	case err != nil:
+		log.Println(err)
+	}
+}
+
+// Several locks at once: all of them, or none.
+func ExampleAll() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	accounts := []lock.Lockable{lock.NewMutex(s, "account-7"), lock.NewMutex(s, "account-9")}
+	err = lock.DoAll(ctx, accounts, func(ctx context.Context, h *lock.HeldAll) error {
+		resp, err := s.Client().Txn(ctx).If(h.Guard()...).Then(
+			clientv3.OpPut("balance/7", "90"), clientv3.OpPut("balance/9", "110"),
+		).Commit()
+		if err == nil && !resp.Succeeded {
+			return fmt.Errorf("the accounts are somebody else's by now")
+		}
+		return err
+	})
+	if err != nil {
+		log.Println(err)
+	}
+}
+
+// When the rules change, the limit is changed for everybody.
+func ExampleSemaphore_SetLimit() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+	gpus := lock.NewSemaphore(s, "gpu", 4)
+	if err := gpus.SetLimit(ctx, 6); err != nil {
+		log.Fatal(err)
+	}
+	now, err := gpus.Limit(ctx)
+	fmt.Println(now, err)
+}
