@@ -27,8 +27,42 @@ import (
 const (
 	endpointsVariable = "TENURE_CHAOS_ENDPOINTS"
 	nameVariable      = "TENURE_CHAOS_LOCK"
+	kindVariable      = "TENURE_CHAOS_KIND"
 	ttl               = 2 * time.Second
 )
+
+type acquires func(s *session.Session, name string) func(context.Context) (*lock.Held, error)
+
+// kinds are what such a process can hold. Two of one kind do not go together,
+// but for readers; nor do a reader and a writer.
+var kinds = map[string]acquires{
+	"mutex": func(s *session.Session, name string) func(context.Context) (*lock.Held, error) {
+		return lock.NewMutex(s, name).Lock
+	},
+	"writer": func(s *session.Session, name string) func(context.Context) (*lock.Held, error) {
+		return lock.NewRWMutex(s, name).Lock
+	},
+	"reader": func(s *session.Session, name string) func(context.Context) (*lock.Held, error) {
+		return lock.NewRWMutex(s, name).RLock
+	},
+	"permits": func(s *session.Session, name string) func(context.Context) (*lock.Held, error) {
+		sem := lock.NewSemaphore(s, name, 3)
+		return func(ctx context.Context) (*lock.Held, error) { return sem.Acquire(ctx, 2) }
+	},
+}
+
+// eachKind runs a test for each kind of lock, on one member and on three. then
+// is what must wait for a process of that kind.
+func eachKind(t *testing.T, test func(t *testing.T, c *harness.Cluster, kind string, then acquires)) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		for kind, next := range map[string]string{"mutex": "mutex", "writer": "reader", "reader": "writer", "permits": "permits"} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel() // most of it is waiting
+				test(t, c, kind, kinds[next])
+			})
+		}
+	})
+}
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
@@ -58,7 +92,7 @@ func hold(endpoints []string, name string) error {
 	if err != nil {
 		return err
 	}
-	held, err := lock.NewMutex(s, name).Lock(context.Background())
+	held, err := kinds[os.Getenv(kindVariable)](s, name)(context.Background())
 	if err != nil {
 		return err
 	}
@@ -87,11 +121,11 @@ type holder struct {
 	lines *bufio.Scanner
 }
 
-func startHolder(t *testing.T, c *harness.Cluster, name string) *holder {
+func startHolder(t *testing.T, c *harness.Cluster, kind, name string) *holder {
 	t.Helper()
 	h := &holder{cmd: exec.Command(os.Args[0])}
 	h.cmd.Env = append(os.Environ(),
-		endpointsVariable+"="+strings.Join(c.Endpoints(), ","), nameVariable+"="+name)
+		endpointsVariable+"="+strings.Join(c.Endpoints(), ","), nameVariable+"="+name, kindVariable+"="+kind)
 	h.cmd.Stderr = os.Stderr
 	out, err := h.cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -119,13 +153,13 @@ func (h *holder) says(t *testing.T, word string) string {
 }
 
 func TestAProcessThatWasStoppedPastItsTTLKnowsAtItsFirstInstruction(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	eachKind(t, func(t *testing.T, c *harness.Cluster, kind string, then acquires) {
 		name := harness.Name(t)
-		stopped := startHolder(t, c, name)
+		stopped := startHolder(t, c, kind, name)
 		stopped.says(t, "held")
 		require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
 
-		next, err := lock.NewMutex(c.Session(t), name).Lock(harness.Context(t))
+		next, err := then(c.Session(t), name)(harness.Context(t))
 		require.NoError(t, err, "etcd has let the lease run out")
 		require.True(t, next.Valid())
 
@@ -138,16 +172,16 @@ func TestAProcessThatWasStoppedPastItsTTLKnowsAtItsFirstInstruction(t *testing.T
 	})
 }
 
-func TestTheLockOfAKilledProcessPassesOn(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+func TestWhatAKilledProcessHeldPassesOn(t *testing.T) {
+	eachKind(t, func(t *testing.T, c *harness.Cluster, kind string, then acquires) {
 		name := harness.Name(t)
-		killed := startHolder(t, c, name)
+		killed := startHolder(t, c, kind, name)
 		var token int64
 		_, err := fmt.Sscan(killed.says(t, "held"), &token)
 		require.NoError(t, err)
 		require.NoError(t, killed.cmd.Process.Kill())
 
-		next, err := lock.NewMutex(c.Session(t), name).Lock(harness.Context(t))
+		next, err := then(c.Session(t), name)(harness.Context(t))
 		require.NoError(t, err)
 		require.Greater(t, next.Token(), token)
 		require.NoError(t, next.Unlock(harness.Context(t)))
