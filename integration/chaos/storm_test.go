@@ -23,7 +23,7 @@ const (
 	stormLength = 12 * time.Second
 	// minGrants is far below what a storm brings about; without grants it would
 	// prove nothing.
-	minGrants = 40
+	minGrants = 10
 	permits   = 3
 	whole     = 1 << 20 // what an exclusive hold weighs
 )
@@ -151,6 +151,9 @@ func useAny(ctx context.Context, s *session.Session, rnd *rand.Rand, book *ledge
 		return
 	}
 	defer book.enter(name, held, weight, capacity)()
+	if rnd.IntN(20) == 0 { // for longer than a lease, if it is not lost
+		last(held.Context(), rnd, ttl, 2*ttl)
+	}
 	rest(held.Context(), rnd)
 	unlock(held.Unlock)
 }
