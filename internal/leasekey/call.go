@@ -6,6 +6,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure/internal/groupcommit"
+	"github.com/gotenure/tenure/session"
 )
 
 const (
@@ -30,6 +33,21 @@ func Pause(ctx context.Context, failures int) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// Commit commits a transaction, together with others of the session that are
+// under way at the same time and do not touch its keys. The time limit is that
+// of one attempt.
+func Commit(ctx context.Context, epoch *session.Epoch, txn groupcommit.Txn) (groupcommit.Result, error) {
+	type committerKey struct{}
+	s := epoch.Session()
+	value, letGo := s.Share(committerKey{}, func() any {
+		return groupcommit.NewOn(s.Client(), func(send func()) {
+			epoch.Background(func(context.Context) { send() })
+		})
+	})
+	defer letGo()
+	return value.(*groupcommit.Committer).Do(ctx, txn)
 }
 
 // Begin starts a transaction with the time limit of one attempt. The caller

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/groupcommit"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -145,11 +146,9 @@ func (k *Key) Release(ctx context.Context, done func()) error {
 // remove deletes the key, trying until ctx or the epoch ends. It tells whether
 // it was there, or may have been.
 func (k *Key) remove(ctx context.Context) (bool, error) {
-	client := k.epoch.Session().Client()
+	remove := groupcommit.Txn{If: []clientv3.Cmp{k.Guard()}, Then: []clientv3.Op{clientv3.OpDelete(k.name)}}
 	for failures := 0; ; failures++ {
-		txn, cancel := Begin(ctx, client)
-		resp, err := txn.If(k.Guard()).Then(clientv3.OpDelete(k.name)).Commit()
-		cancel()
+		resp, err := Commit(ctx, k.epoch, remove)
 		if err == nil {
 			// An earlier attempt may have deleted it without an answer.
 			return resp.Succeeded || failures > 0, nil
