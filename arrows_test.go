@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"internal/leasekey":    {"session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
+	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
