@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/waitqueue"
@@ -55,6 +56,11 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) { return e.seen.L
 // Candidates returns who leads and who stands, see Observer.Candidates.
 func (e *Election) Candidates(ctx context.Context) ([]Candidate, error) {
 	return e.seen.Candidates(ctx)
+}
+
+// Observe follows who leads, see Observer.Observe.
+func (e *Election) Observe(ctx context.Context, opts ...ObserveOption) iter.Seq2[Event, error] {
+	return e.seen.Observe(ctx, opts...)
 }
 
 // Campaign stands for the election, waits until it is won, and returns the
