@@ -2,6 +2,7 @@ package election
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,7 +24,7 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 	case <-ctx.Done():
 		return t.election.explain(fmt.Errorf("proclaim, behind another call: %w", context.Cause(ctx)))
 	}
-	var last error
+	last := errors.New("none")
 	for failures := 0; ; failures++ {
 		if err := t.hold.Err(); err != nil {
 			return t.election.explain(err)
