@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gotenure/tenure"
+	"github.com/gotenure/tenure/election"
 	"github.com/gotenure/tenure/integration/harness"
 	"github.com/gotenure/tenure/internal/clock"
 	"github.com/gotenure/tenure/lock"
@@ -27,12 +28,13 @@ import (
 const (
 	endpointsVariable = "TENURE_CHAOS_ENDPOINTS"
 	nameVariable      = "TENURE_CHAOS_LOCK"
+	electionVariable  = "TENURE_CHAOS_ELECTION" // instead of the lock: it leads
 	ttl               = 2 * time.Second
 )
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
-		if err := hold(strings.Split(endpoints, ","), os.Getenv(nameVariable)); err != nil {
+		if err := hold(strings.Split(endpoints, ",")); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}
@@ -41,10 +43,10 @@ func TestMain(m *testing.M) {
 	harness.Main(m, 1, 3)
 }
 
-// hold locks and then looks at the clock and at Valid, in turns, as fast as it
-// can. When the clock has jumped by more than the TTL, the process was stopped,
-// and the very next look at Valid is the first thing that it does.
-func hold(endpoints []string, name string) error {
+// hold locks or leads, and then looks at the clock and at Valid, in turns, as
+// fast as it can. When the clock has jumped by more than the TTL, the process
+// was stopped, and the very next look at Valid is the first thing that it does.
+func hold(endpoints []string) error {
 	cfg, err := tenure.ClientConfig(endpoints)
 	if err != nil {
 		return err
@@ -58,7 +60,7 @@ func hold(endpoints []string, name string) error {
 	if err != nil {
 		return err
 	}
-	held, err := lock.NewMutex(s, name).Lock(context.Background())
+	held, err := acquire(s)
 	if err != nil {
 		return err
 	}
@@ -81,6 +83,20 @@ func hold(endpoints []string, name string) error {
 	return s.Close(context.Background())
 }
 
+// A handle is that of a lock or a term.
+type handle interface {
+	Context() context.Context
+	Token() int64
+	Valid() bool
+}
+
+func acquire(s *session.Session) (handle, error) {
+	if name := os.Getenv(electionVariable); name != "" {
+		return election.New(s, name, election.WithValue([]byte("process"))).Campaign(context.Background())
+	}
+	return lock.NewMutex(s, os.Getenv(nameVariable)).Lock(context.Background())
+}
+
 // A holder is such a process.
 type holder struct {
 	cmd   *exec.Cmd
@@ -89,9 +105,18 @@ type holder struct {
 
 func startHolder(t *testing.T, c *harness.Cluster, name string) *holder {
 	t.Helper()
+	return start(t, c, nameVariable+"="+name)
+}
+
+func startLeader(t *testing.T, c *harness.Cluster, name string) *holder {
+	t.Helper()
+	return start(t, c, electionVariable+"="+name)
+}
+
+func start(t *testing.T, c *harness.Cluster, what string) *holder {
+	t.Helper()
 	h := &holder{cmd: exec.Command(os.Args[0])}
-	h.cmd.Env = append(os.Environ(),
-		endpointsVariable+"="+strings.Join(c.Endpoints(), ","), nameVariable+"="+name)
+	h.cmd.Env = append(os.Environ(), endpointsVariable+"="+strings.Join(c.Endpoints(), ","), what)
 	h.cmd.Stderr = os.Stderr
 	out, err := h.cmd.StdoutPipe()
 	require.NoError(t, err)
