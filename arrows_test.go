@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
+	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gotenure/tenure"
+	"github.com/gotenure/tenure/election"
 	"github.com/gotenure/tenure/integration/harness"
 	"github.com/gotenure/tenure/internal/clock"
 	"github.com/gotenure/tenure/lock"
@@ -26,7 +27,7 @@ import (
 // The test binary runs itself as a process that holds a lock.
 const (
 	endpointsVariable = "TENURE_CHAOS_ENDPOINTS"
-	nameVariable      = "TENURE_CHAOS_LOCK"
+	nameVariable      = "TENURE_CHAOS_NAME"
 	kindVariable      = "TENURE_CHAOS_KIND"
 	ttl               = 2 * time.Second
 )
@@ -66,7 +67,7 @@ func eachKind(t *testing.T, test func(t *testing.T, c *harness.Cluster, kind str
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
-		if err := hold(strings.Split(endpoints, ","), os.Getenv(nameVariable)); err != nil {
+		if err := hold(strings.Split(endpoints, ",")); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}
@@ -75,10 +76,10 @@ func TestMain(m *testing.M) {
 	harness.Main(m, 1, 3)
 }
 
-// hold locks and then looks at the clock and at Valid, in turns, as fast as it
-// can. When the clock has jumped by more than the TTL, the process was stopped,
-// and the very next look at Valid is the first thing that it does.
-func hold(endpoints []string, name string) error {
+// hold locks or leads, and then looks at the clock and at Valid, in turns, as
+// fast as it can. When the clock has jumped, the process was stopped, and the
+// very next look at Valid is the first thing that it does.
+func hold(endpoints []string) error {
 	cfg, err := tenure.ClientConfig(endpoints)
 	if err != nil {
 		return err
@@ -92,27 +93,46 @@ func hold(endpoints []string, name string) error {
 	if err != nil {
 		return err
 	}
-	held, err := kinds[os.Getenv(kindVariable)](s, name)(context.Background())
+	held, err := acquire(s, os.Getenv(kindVariable), os.Getenv(nameVariable))
 	if err != nil {
 		return err
 	}
 	fmt.Println("held", held.Token())
 	before := clock.System.Now()
-	for {
+	var longest time.Duration // between two looks
+	var after bool            // what the look behind it said
+	for valid := true; valid; {
 		now := clock.System.Now()
-		valid := held.Valid()
-		if now-before > ttl {
-			fmt.Println("stopped", valid)
-			break
+		valid = held.Valid()
+		if now-before > longest {
+			longest, after = now-before, valid
 		}
 		before = now
 	}
+	fmt.Println("stopped", after)
 	<-held.Context().Done()
 	fmt.Println("told", context.Cause(held.Context()))
 	if held.Valid() {
 		return fmt.Errorf("valid again")
 	}
 	return s.Close(context.Background())
+}
+
+// A handle is that of a lock or a term.
+type handle interface {
+	Context() context.Context
+	Token() int64
+	Valid() bool
+}
+
+// leading is the kind of a process that stands in an election.
+const leading = "leader"
+
+func acquire(s *session.Session, kind, name string) (handle, error) {
+	if kind == leading {
+		return election.New(s, name, election.WithValue([]byte("process"))).Campaign(context.Background())
+	}
+	return kinds[kind](s, name)(context.Background())
 }
 
 // A holder is such a process.

@@ -43,7 +43,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the end of the one right ahead is taken for the own turn",
-		edits: []edit{{"internal/waitqueue/place.go", "if p.alone {", "if true {"}},
+		edits: []edit{{"internal/waitqueue/place.go", "if p.alone && !p.movable {", "if true {"}},
 		rule:  "M1|M4",
 	},
 	{

@@ -16,8 +16,9 @@ import (
 // A Key is a key under an epoch's lease. One goroutine at a time may use it,
 // but for Revision, Lost and OnLoss once it exists.
 type Key struct {
-	epoch *session.Epoch
-	name  string
+	epoch   *session.Epoch
+	name    string
+	belongs []string // keys that are deleted together with this one
 
 	revision int64          // the key's create revision, 0 until it is known
 	doubt    *session.Fence // of an attempt to create the key whose outcome is unknown
@@ -30,6 +31,10 @@ type Key struct {
 
 // New returns a key that does not exist yet.
 func New(epoch *session.Epoch, name string) *Key { return &Key{epoch: epoch, name: name} }
+
+// Attach says that another key belongs to this one: it is put by the transaction
+// that creates it, see Creation.Then, and is deleted with it.
+func (k *Key) Attach(name string) { k.belongs = append(k.belongs, name) }
 
 // Epoch is the epoch whose lease the key hangs on.
 func (k *Key) Epoch() *session.Epoch { return k.epoch }
@@ -146,7 +151,7 @@ func (k *Key) Release(ctx context.Context, done func()) error {
 // remove deletes the key, trying until ctx or the epoch ends. It tells whether
 // it was there, or may have been.
 func (k *Key) remove(ctx context.Context) (bool, error) {
-	remove := groupcommit.Txn{If: []clientv3.Cmp{k.Guard()}, Then: []clientv3.Op{clientv3.OpDelete(k.name)}}
+	remove := groupcommit.Txn{If: []clientv3.Cmp{k.Guard()}, Then: k.Deletions()}
 	for failures := 0; ; failures++ {
 		resp, err := Commit(ctx, k.epoch, remove)
 		if err == nil {
@@ -159,6 +164,16 @@ func (k *Key) remove(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("%w (last attempt: %w)", ended, err)
 		}
 	}
+}
+
+// Deletions delete the key and what belongs to it, in a transaction that
+// compares Guard.
+func (k *Key) Deletions() []clientv3.Op {
+	ops := []clientv3.Op{clientv3.OpDelete(k.name)}
+	for _, name := range k.belongs {
+		ops = append(ops, clientv3.OpDelete(name))
+	}
+	return ops
 }
 
 // Discard removes what an unsuccessful acquisition may have left in etcd, and

@@ -12,7 +12,8 @@ import (
 // has the seat's turn uses it.
 type claim struct {
 	*leasekey.Key
-	seat *seat
+	seat    *seat
+	movable bool // see Place
 
 	fresh  time.Time // when it was last known that nobody else waits, or was granted
 	serial int64     // of the local holders, from 0

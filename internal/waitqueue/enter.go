@@ -19,11 +19,12 @@ var ErrBusy = errors.New("busy")
 const frontLimit = 8
 
 // enter creates the claim's key and returns what the queue looked like then.
-func (q *Queue) enter(ctx context.Context, c *claim, value func() string) (View, error) {
+// with is done in the same transaction.
+func (q *Queue) enter(ctx context.Context, c *claim, value func() string, with ...clientv3.Op) (View, error) {
+	front := clientv3.OpGet(q.prefix,
+		clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(frontLimit))
 	created, err := leasekey.Create(ctx, leasekey.Creation{
-		Keys: []*leasekey.Key{c.Key}, Value: value,
-		Then: []clientv3.Op{clientv3.OpGet(q.prefix,
-			clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(frontLimit))},
+		Keys: []*leasekey.Key{c.Key}, Value: value, Then: append([]clientv3.Op{front}, with...),
 	})
 	if err != nil {
 		return View{}, err

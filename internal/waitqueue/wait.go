@@ -15,7 +15,7 @@ func (q *Queue) waitTurn(ctx context.Context, c *claim, view View) error {
 	if err := c.Track(); err != nil {
 		return err
 	}
-	var place Place
+	place := Place{movable: c.movable}
 	step := place.Enter(Key{Name: c.Name(), Create: c.Revision()}, view)
 	if step.Do == Granted {
 		return nil
