@@ -4,6 +4,7 @@
 //	session   the lease that everything hangs on, its renewal and its deadline
 //	lock      Mutex, RWMutex, Semaphore, and All for several at once: handles with
 //	          a context, a fencing token and a guard
+//	election  who of several candidates leads, with hand-over and observers
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit
