@@ -4,6 +4,7 @@
 //	  sessions/<lease>             who owns the lease
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  barriers/<kind>/<name>/      what a barrier of that kind consists of
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -63,6 +64,14 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
+
+// Barriers is the prefix of all barriers.
+func (s Space) Barriers() string { return string(s) + "barriers/" }
+
+// Barrier is the prefix of one barrier. Kinds have names of their own.
+func (s Space) Barrier(kind, name string) (string, error) {
+	return below(s.Barriers()+kind+"/", name)
+}
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

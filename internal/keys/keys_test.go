@@ -52,6 +52,9 @@ func TestLayout(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "/tenure/locks/orders/", prefix)
 	require.Equal(t, "/tenure/locks/orders/694d8f", keys.Member(prefix, 0x694d8f))
+	barrier, err := space.Barrier("cyclic", "map/reduce")
+	require.NoError(t, err)
+	require.Equal(t, "/tenure/barriers/cyclic/map%2Freduce/", barrier)
 	require.Equal(t, "/tenure/sessions/694d8f", space.Session(0x694d8f))
 	require.Equal(t, "/tenure/fences/694d8f/7", space.Fence(0x694d8f, 7))
 }
