@@ -63,9 +63,9 @@ func (d *Double) Enter(ctx context.Context) (*Entry, error) {
 func (d *Double) Status(ctx context.Context) (Status, error) { return d.status(ctx) }
 
 func rollOf(all []member) string {
-	roll := make([]kept, len(all))
+	roll := make([]entered, len(all))
 	for i, m := range all {
-		roll[i] = kept{Key: m.key, Create: m.create, Party: m.Party}
+		roll[i] = entered{Party: m.Party, Key: m.Key, Create: m.create}
 	}
 	return encode(roll)
 }

@@ -28,7 +28,9 @@ func (a *arrival) finish(ctx context.Context, err error) error {
 		case surplus:
 			known = a.tooMany()
 		case broken:
-			known = a.brokenBy(b)
+			if b.Reason != ReasonDied || b.Key != a.key.Name() {
+				known = a.brokenBy(b)
+			}
 		}
 	}
 	if ended := a.epoch.Context(); ended.Err() != nil {
@@ -127,12 +129,16 @@ func (a *arrival) step(ctx context.Context, known error) (result error, certain 
 		a.key.Discard(a.letGo)
 		return a.tooMany(), true
 	case outcome == waiting:
-		b = breach{By: a.self, Reason: ReasonGaveUp}
+		b = breach{By: a.self, Key: a.key.Name(), Reason: ReasonGaveUp}
 		if !a.breakGate(ctx, b) {
 			return nil, false
 		}
 		a.letGo()
 		return known, true
+	case outcome == broken && b.Reason == ReasonDied && b.Key == a.key.Name():
+		// The others have noticed it first.
+		a.key.Discard(a.letGo)
+		return a.key.Missing(ctx), true
 	case outcome == broken && a.view.mod == a.ticket.after && a.view.gate == 0:
 		// The keeper has died, and nobody has written that down.
 		if !a.breakGate(ctx, b) {
@@ -142,8 +148,8 @@ func (a *arrival) step(ctx context.Context, known error) (result error, certain 
 		return a.brokenBy(b), true
 	case outcome == broken:
 		a.key.Discard(a.letGo)
-		if b.By.is(a.self) && known != nil {
-			return known, true // an attempt to give up was not answered
+		if b.Reason == ReasonGaveUp && b.Key == a.key.Name() && known != nil {
+			return known, true // the attempt to give up was not answered
 		}
 		return a.brokenBy(b), true
 	}

@@ -109,7 +109,7 @@ func (a *arrival) unchanged() clientv3.Cmp {
 
 // presence is the value of the party's key.
 func (a *arrival) presence() string {
-	return encode(presence{Party: a.self, Parties: a.parties, Leaving: a.passage.exit})
+	return encode(presence{Party: a.self, Key: a.key.Name(), Parties: a.parties, Leaving: a.passage.exit})
 }
 
 // come makes the gate if there is none, within the transaction of an arrival,
@@ -127,9 +127,12 @@ func (a *arrival) come() []clientv3.Op {
 // the one that was compared.
 func (a *arrival) arrived(at int64, gate *clientv3.GetResponse) {
 	a.ticket.at = at
-	if len(gate.Kvs) == 1 && at > a.view.rev {
-		a.view.set(a.site, a.site.gate(), gate.Kvs[0], false)
-		a.view.rev = at
+	if len(gate.Kvs) == 1 {
+		a.ticket.keeper = decode[presence](gate.Kvs[0])
+		now := a.view // but for the gate it is as it was compared
+		now.set(a.site, a.site.gate(), gate.Kvs[0], false)
+		now.rev = at
+		a.view.supersede(now)
 	}
 }
 
@@ -146,6 +149,7 @@ func (a *arrival) await(ctx context.Context) error {
 			if outcome, _ := a.ticket.verdict(a.view); outcome != waiting {
 				return nil
 			}
+			a.ticket.keeper = a.view.keeper
 			if a.view.gate == a.ticket.at && !kept {
 				kept, over = true, make(chan struct{})
 				k := a.keeper()

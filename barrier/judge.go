@@ -10,11 +10,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A member is a party's key.
+// A member is a party's key as etcd has it.
 type member struct {
-	key         string
-	create, mod int64
 	presence
+	create, mod int64
 }
 
 // members are the parties' keys as they are now, by name.
@@ -29,8 +28,9 @@ func (m members) apply(ev *clientv3.Event) {
 }
 
 func (m members) add(kv *mvccpb.KeyValue) {
-	key := string(kv.Key)
-	m[key] = member{key: key, create: kv.CreateRevision, mod: kv.ModRevision, presence: decode[presence](kv)}
+	p := decode[presence](kv)
+	p.Key = string(kv.Key)
+	m[p.Key] = member{presence: p, create: kv.CreateRevision, mod: kv.ModRevision}
 }
 
 // has tells whether the key is there and the one that was created then.
@@ -42,15 +42,15 @@ func (m members) has(key string, create int64) bool {
 // sorted returns the members in the order in which they came.
 func (m members) sorted() []member {
 	return slices.SortedFunc(maps.Values(m), func(a, b member) int {
-		return cmp.Or(cmp.Compare(a.create, b.create), strings.Compare(a.key, b.key))
+		return cmp.Or(cmp.Compare(a.create, b.create), strings.Compare(a.Key, b.Key))
 	})
 }
 
 // A decision is what the keeper of a gate has to do. If neither field is set,
 // it has to wait.
 type decision struct {
-	open []member // everybody is there: these pass
-	by   *Party   // this one is gone
+	open []member  // everybody is there: these pass
+	gone *presence // this one is not there any more
 }
 
 // A judge decides for the keeper of a gate. It is shown the members again and
@@ -74,9 +74,9 @@ func (e *entrance) judge(now members) decision {
 	for i := 0; i < len(e.arrived); i++ {
 		m := e.arrived[i]
 		switch {
-		case now.has(m.key, m.create):
+		case now.has(m.Key, m.create):
 		case i < e.parties:
-			return decision{by: &m.Party}
+			return decision{gone: &m.presence}
 		default: // one too many
 			e.arrived = slices.Delete(e.arrived, i, i+1)
 			i--
@@ -99,12 +99,12 @@ func (e *entrance) judge(now members) decision {
 }
 
 func (e *entrance) knows(m member) bool {
-	return slices.ContainsFunc(e.arrived, func(a member) bool { return a.key == m.key && a.create == m.create })
+	return slices.ContainsFunc(e.arrived, func(a member) bool { return a.Key == m.Key && a.create == m.create })
 }
 
 // An exit waits for all who are inside.
 type exit struct {
-	inside []kept
+	inside []entered
 }
 
 func (e *exit) judge(now members) decision {
@@ -112,7 +112,7 @@ func (e *exit) judge(now members) decision {
 	here := true
 	for _, k := range e.inside {
 		if !now.has(k.Key, k.Create) {
-			return decision{by: &k.Party}
+			return decision{gone: &presence{Party: k.Party, Key: k.Key}}
 		}
 		m := now[k.Key]
 		here = here && m.Leaving

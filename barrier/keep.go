@@ -19,12 +19,14 @@ type keeper struct {
 	ticket  ticket
 	record  record // the one that the decision replaces
 	self    Party
+	key     string // its own
 	probe   prefixwatch.Config
 }
 
 func (a *arrival) keeper() *keeper {
 	return &keeper{
-		gate: a.gate, passage: a.passage, ticket: a.ticket, record: a.view.record, self: a.self,
+		gate: a.gate, passage: a.passage, ticket: a.ticket, record: a.view.record,
+		self: a.self, key: a.key.Name(),
 		probe: prefixwatch.Config{Key: a.site.parties(), Prefix: true, From: a.ticket.at, Probe: a.epoch.TTL()},
 	}
 }
@@ -54,12 +56,12 @@ func (k *keeper) keep(ctx context.Context) error {
 		}
 		d := judge.judge(now)
 		switch {
-		case d.by != nil:
+		case d.gone != nil:
 			act.stop()
-			return k.deny(ctx, breach{By: *d.by, Reason: ReasonDied})
+			return k.deny(ctx, breach{By: d.gone.Party, Key: d.gone.Key, Reason: ReasonDied})
 		case d.open == nil || !act.ended():
 		case act.err != nil:
-			return k.deny(ctx, breach{By: k.self, Reason: ReasonAction, Text: act.err.Error()})
+			return k.deny(ctx, breach{By: k.self, Key: k.key, Reason: ReasonAction, Text: act.err.Error()})
 		default:
 			return k.open(ctx, d.open)
 		}
@@ -135,7 +137,7 @@ func chunks(ops []clientv3.Op) []clientv3.Op {
 func removal(all []member) []clientv3.Op {
 	ops := make([]clientv3.Op, len(all))
 	for i, m := range all {
-		ops[i] = clientv3.OpDelete(m.key)
+		ops[i] = clientv3.OpDelete(m.Key)
 	}
 	return ops
 }

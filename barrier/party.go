@@ -22,14 +22,6 @@ func (p Party) String() string {
 	return fmt.Sprintf("%q (%s, pid %d)", p.Session, p.Host, p.PID)
 }
 
-// is tells whether two descriptions are of one party. The time has been through
-// JSON in one of them.
-func (p Party) is(other Party) bool {
-	same := p.Since.Equal(other.Since)
-	p.Since = other.Since
-	return same && p == other
-}
-
 // newParty describes a session that comes now.
 func newParty(s *session.Session) Party {
 	return Party{Session: s.Name(), Host: host(), PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Millisecond)}

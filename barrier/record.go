@@ -10,8 +10,9 @@ import (
 // keeper's.
 type presence struct {
 	Party
-	Parties int  `json:"parties"`           // how many the party expects
-	Leaving bool `json:"leaving,omitempty"` // Double: it has come to the exit
+	Key     string `json:"key"`               // the party's key, which tells it from all others
+	Parties int    `json:"parties"`           // how many the party expects
+	Leaving bool   `json:"leaving,omitempty"` // Double: it has come to the exit
 }
 
 // A record is what has been decided at a barrier. It is replaced as a whole,
@@ -36,15 +37,16 @@ type breach struct {
 	After  int64  `json:"after"`
 	Gate   int64  `json:"gate"`
 	By     Party  `json:"by"`
+	Key    string `json:"key,omitempty"` // that party's key
 	Reason Reason `json:"reason"`
 	Text   string `json:"text,omitempty"`
 }
 
-// A kept is a party as the roll of those inside has it.
-type kept struct {
+// An entered is a party as the roll of those inside has it.
+type entered struct {
+	Party
 	Key    string `json:"key"`
 	Create int64  `json:"create"`
-	Party  Party  `json:"party"`
 }
 
 // decode reads a value that this package wrote. What another program wrote

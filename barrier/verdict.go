@@ -13,9 +13,6 @@ type view struct {
 	mod    int64 // the record's mod revision; 0: nothing was ever decided
 	gate   int64 // the gate's create revision; 0: there is none
 	keeper presence
-	// was is the last gate that was seen, and its keeper, when it is gone.
-	was       int64
-	wasKeeper Party
 }
 
 // apply takes an event in.
@@ -26,13 +23,9 @@ func (v *view) apply(site site, ev *clientv3.Event) {
 // supersede takes in a view that is not older: all of it, because what is
 // missing there is gone.
 func (v *view) supersede(newer view) {
-	if newer.rev < v.rev {
-		return
+	if newer.rev >= v.rev {
+		*v = newer
 	}
-	if newer.was < v.was {
-		newer.was, newer.wasKeeper = v.was, v.wasKeeper
-	}
-	*v = newer
 }
 
 // set takes in what one of the two keys is now.
@@ -46,7 +39,6 @@ func (v *view) set(site site, key string, kv *mvccpb.KeyValue, gone bool) {
 		v.gate, v.keeper = 0, presence{}
 	case key == site.gate():
 		v.gate, v.keeper = kv.CreateRevision, decode[presence](kv)
-		v.was, v.wasKeeper = v.gate, v.keeper.Party
 	}
 }
 
@@ -63,8 +55,9 @@ func viewOf(site site, kvs []*mvccpb.KeyValue, rev int64) view {
 // record, and there is one gate at a time, these two numbers say which gate it
 // was and what became of it.
 type ticket struct {
-	after int64 // the record's mod revision, which the arrival compared
-	at    int64 // the revision of the arrival
+	after  int64    // the record's mod revision, which the arrival compared
+	at     int64    // the revision of the arrival
+	keeper presence // of the gate, as the party has seen it; zero if it has not
 }
 
 // An outcome is what a party learns from a view.
@@ -90,10 +83,7 @@ const (
 //	  broken                                                 broken
 //	the record was replaced more than once                   overdue
 func (t ticket) verdict(v view) (outcome, breach) {
-	died := breach{After: t.after, Gate: v.was, By: v.wasKeeper, Reason: ReasonDied}
-	if v.was > t.at {
-		died.Gate, died.By = 0, Party{}
-	}
+	died := breach{By: t.keeper.Party, Key: t.keeper.Key, Reason: ReasonDied}
 	opened, breached := v.record.Opened, v.record.Broken
 	switch {
 	case v.mod == t.after && v.gate != 0 && v.gate <= t.at:
