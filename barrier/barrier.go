@@ -1,7 +1,6 @@
 package barrier
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -199,10 +198,10 @@ func (b *Barrier) Wait(ctx context.Context) error {
 	}
 	ctx, unbind := bind(ctx, epoch)
 	defer unbind()
-	return explain(b.name, b.wait(ctx, epoch))
+	return explain(b.name, b.wait(ctx, epoch.TTL()))
 }
 
-func (b *Barrier) wait(ctx context.Context, epoch *session.Epoch) error {
+func (b *Barrier) wait(ctx context.Context, probe time.Duration) error {
 	// The first look is by a quorum: one member may not know of the hold yet.
 	v, rev, err := b.look(ctx)
 	if err != nil {
@@ -215,14 +214,14 @@ func (b *Barrier) wait(ctx context.Context, epoch *session.Epoch) error {
 	case orphaned:
 		return b.brokenBy(v.record)
 	}
-	watch := prefixwatch.Open(epoch.Context(), b.session.Client(), prefixwatch.Config{
-		Key: string(b.site), Prefix: true, From: rev, Probe: epoch.TTL(),
+	watch := prefixwatch.Open(ctx, b.session.Client(), prefixwatch.Config{
+		Key: string(b.site), Prefix: true, From: rev, Probe: probe,
 	})
 	defer watch.Close()
 	for v = newHoldView(); ; { // all that the watch does not tell of is gone
 		update, err := watch.Next(ctx)
 		if err != nil {
-			return cmp.Or(context.Cause(ctx), err)
+			return err
 		}
 		for _, ev := range update.Events {
 			v.apply(b.site, ev)

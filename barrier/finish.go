@@ -56,7 +56,7 @@ func (a *arrival) finish(ctx context.Context, err error) error {
 	case <-patience.Done():
 		close(unwanted)
 		if known == nil {
-			known = context.Cause(patience)
+			return context.Cause(patience)
 		}
 		return known
 	}

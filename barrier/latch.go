@@ -164,12 +164,12 @@ func (l *Latch) Wait(ctx context.Context) error {
 	}
 	ctx, unbind := bind(ctx, epoch)
 	defer unbind()
-	return explain(l.name, l.wait(ctx, epoch))
+	return explain(l.name, l.wait(ctx, epoch.TTL()))
 }
 
-func (l *Latch) wait(ctx context.Context, epoch *session.Epoch) error {
-	watch := prefixwatch.Open(epoch.Context(), l.session.Client(), prefixwatch.Config{
-		Key: l.site.latch(), Probe: epoch.TTL(),
+func (l *Latch) wait(ctx context.Context, probe time.Duration) error {
+	watch := prefixwatch.Open(ctx, l.session.Client(), prefixwatch.Config{
+		Key: l.site.latch(), Probe: probe,
 	})
 	defer watch.Close()
 	var state latchState

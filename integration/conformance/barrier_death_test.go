@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/gotenure/tenure/barrier"
 	"github.com/gotenure/tenure/integration/harness"
@@ -47,20 +48,13 @@ func TestAPartyThatDiesIsNamedToAllOthers(t *testing.T) {
 						continue // who is inside and gives up, leaves
 					}
 					t.Run(s.name+"/"+who+"/"+e.name, func(t *testing.T) {
-						cr := newCrowd(t, c, s.cyclic)
+						cr := newCrowd(t, c, harness.Name(t), s.cyclic)
 						s.until(cr, t, c)
 						victim := cr.keeper
 						if who == "another" {
 							victim = cr.other(victim)
 						}
 						e.end(t, victim)
-						s.rest(cr, t)
-						for _, p := range cr.there {
-							if p == victim {
-								continue
-							}
-							named(t, harness.Got(t, p.result), victim.session.Name(), e.why)
-						}
 						if !s.inside {
 							err := harness.Got(t, victim.result)
 							if e.why == barrier.ReasonGaveUp {
@@ -68,6 +62,13 @@ func TestAPartyThatDiesIsNamedToAllOthers(t *testing.T) {
 							} else {
 								require.ErrorIs(t, err, barrier.ErrLost)
 							}
+						}
+						s.rest(cr, t)
+						for _, p := range cr.there {
+							if p == victim {
+								continue
+							}
+							named(t, harness.Got(t, p.result), victim.session.Name(), e.why)
 						}
 						c.AwaitKeys(t, partyKeys(cr.kind, cr.name), 0)
 						cr.again(t, c)
@@ -93,19 +94,32 @@ type party struct {
 type crowd struct {
 	kind, name string
 	all        []*party
-	there      []*party // who waits, or is inside
-	keeper     *party   // who came first
+	there      []*party        // who waits, or is inside
+	keeper     *party          // who came first
+	looked     <-chan struct{} // it has seen who is there; who dies before that has not come
 }
 
 const crowdSize = 3
 
-func newCrowd(t *testing.T, c *harness.Cluster, cyclic bool) *crowd {
-	cr := &crowd{kind: "double", name: harness.Name(t)}
+func newCrowd(t *testing.T, c *harness.Cluster, name string, cyclic bool) *crowd {
+	cr := &crowd{kind: "double", name: name}
 	if cyclic {
 		cr.kind = "cyclic"
 	}
-	for _, name := range []string{"one", "two", "three"} {
-		p := &party{session: sessionNamed(t, c, name), result: make(chan error, 1)}
+	looked := make(chan struct{}, 100)
+	cr.looked = looked
+	for i, name := range []string{"one", "two", "three"} {
+		client, faults := c.Dial(t)
+		if i == 0 {
+			faults.OnCall(func(req any, call func() error) error {
+				err := call()
+				if r, ok := req.(*pb.RangeRequest); ok && err == nil && string(r.Key) == partyKeys(cr.kind, cr.name) {
+					looked <- struct{}{}
+				}
+				return err
+			})
+		}
+		p := &party{session: c.SessionOn(t, client, session.WithName(name)), result: make(chan error, 1)}
 		p.ctx, p.giveUp = context.WithCancel(harness.Context(t))
 		t.Cleanup(p.giveUp)
 		cr.all = append(cr.all, p)
@@ -143,6 +157,9 @@ func (cr *crowd) comeBut1(t *testing.T, c *harness.Cluster) {
 	for i, p := range cr.all[:crowdSize-1] {
 		cr.come(p)
 		c.AwaitKeys(t, partyKeys(cr.kind, cr.name), i+1)
+		if i == 0 {
+			harness.Got(t, cr.looked)
+		}
 	}
 }
 
@@ -186,8 +203,7 @@ func (cr *crowd) leaveLate(*testing.T) {
 
 // again shows that the barrier can be used after all that.
 func (cr *crowd) again(t *testing.T, c *harness.Cluster) {
-	fresh := newCrowd(t, c, cr.kind == "cyclic")
-	fresh.name = cr.name
+	fresh := newCrowd(t, c, cr.name, cr.kind == "cyclic")
 	fresh.getIn(t, c)
 	if fresh.kind == "double" {
 		fresh.leaveAll(t)
