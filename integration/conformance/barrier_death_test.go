@@ -79,6 +79,24 @@ func TestAPartyThatDiesIsNamedToAllOthers(t *testing.T) {
 	})
 }
 
+// The others are complete but for the one that has died.
+func TestADeadPartyIsNotCounted(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		cr := newCrowd(t, c, harness.Name(t), true)
+		cr.comeBut1(t, c)
+		kill(t, cr.all[1].session)
+		late := barrier.NewCyclic(c.Session(t), cr.name, crowdSize)
+		ctx, cancel := context.WithCancel(harness.Context(t))
+		waiting := []<-chan passing{awaitLater(ctx, late), awaitLater(ctx, late)}
+		named(t, harness.Got(t, cr.keeper.result), "two", barrier.ReasonDied)
+		cancel()
+		for _, w := range waiting {
+			require.Error(t, harness.Got(t, w).err)
+		}
+		c.AwaitKeys(t, partyKeys("cyclic", cr.name), 0)
+	})
+}
+
 func nothing(*crowd, *testing.T) {}
 
 // A party is one session at a barrier.

@@ -214,26 +214,27 @@ func TestAPartyThatWasCutOffLearnsThatItHasPassed(t *testing.T) {
 		client, faults := c.Dial(t)
 		s := c.SessionOn(t, client)
 		came, answer := make(chan struct{}), make(chan struct{})
-		faults.OnCall(func(req any, call func() error) error {
-			err := call()
-			if comes(req) {
-				close(came)
-				<-answer
-			}
-			return err
-		})
-		cutOff := awaitLater(harness.Context(t), barrier.NewCyclic(s, name, 2))
-		harness.Got(t, came)
-		require.NoError(t, harness.Got(t, keeper).err)
 		var blocked atomic.Bool
-		blocked.Store(true)
 		faults.OnStream(func(method string) error {
 			if strings.Contains(method, "Watch") && blocked.Load() {
 				return harness.ErrDown
 			}
 			return nil
 		})
-		faults.Break()
+		faults.OnCall(func(req any, call func() error) error {
+			if !comes(req) {
+				return call()
+			}
+			blocked.Store(true) // from here on it hears nothing
+			faults.Break()
+			err := call()
+			close(came)
+			<-answer
+			return err
+		})
+		cutOff := awaitLater(harness.Context(t), barrier.NewCyclic(s, name, 2))
+		harness.Got(t, came)
+		require.NoError(t, harness.Got(t, keeper).err)
 		for range 3 { // others have generations of their own
 			_, err := barrier.NewCyclic(c.Session(t), name, 1).Await(harness.Context(t))
 			require.NoError(t, err)

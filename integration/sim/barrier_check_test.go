@@ -118,7 +118,7 @@ func (d *diary) around(h history.History, at time.Duration) string {
 //	B1    somebody passed a barrier that was held all the time
 //	B2    somebody left before all who had entered wanted to
 //	B3    of those at one gate, some passed and some were told that it broke,
-//	      or more passed than there are parties, or too few had come
+//	      or more passed than there are parties, or too few had come and lived
 //	B4    a latch was open that had too few contributions, or did not stay open
 //	act   a generation passed without its action
 //	live  nothing passed although all was well
@@ -189,10 +189,25 @@ func checkLeaving(calls []call) (out []history.Violation) {
 
 // A gateLife is one gate, as the store had it, and who came to it.
 type gateLife struct {
-	created, deleted int64
-	at               time.Duration
-	came             []history.Change
-	passed, broken   []call
+	at, gone       time.Duration // from when to when it was there
+	came           []history.Change
+	left           map[string]time.Duration // when the keys of those who came were deleted
+	passed, broken []call
+}
+
+// lag is by how much the keeper's knowledge can be late: less than its own lease
+// lives.
+const lag = 10 * time.Second
+
+// alive counts those who came and were there when the gate was decided, or
+// nearly.
+func (g *gateLife) alive() (n int) {
+	for _, p := range g.came {
+		if left, ok := g.left[p.Key]; !ok || left > g.gone-lag {
+			n++
+		}
+	}
+	return n
 }
 
 func checkGates(calls []call, h history.History, what, site string) (out []history.Violation) {
@@ -227,6 +242,8 @@ func checkGates(calls []call, h history.History, what, site string) (out []histo
 			bad = fmt.Sprintf("%d passed: %v", len(g.passed), g.passed)
 		case len(g.passed) > 0 && len(g.came) < parties:
 			bad = fmt.Sprintf("%v when %d had come", g.passed[0], len(g.came))
+		case len(g.passed) > 0 && g.alive() < parties:
+			bad = fmt.Sprintf("%v when %d of those who had come were alive", g.passed[0], g.alive())
 		}
 		if bad != "" {
 			out = append(out, history.Violation{Rule: "B3", Name: what, At: g.at, Text: bad})
@@ -239,11 +256,11 @@ func checkGates(calls []call, h history.History, what, site string) (out []histo
 func gatesOf(h history.History, site string) []*gateLife {
 	var gates []*gateLife
 	var now *gateLife
-	var same []history.Change // parties of the revision of a gate that is not seen yet
+	var same []history.Change // parties that came before their gate was seen, in the same revision
 	for _, c := range h.Changes {
 		switch {
 		case c.Key == site+"gate/keeper" && !c.Deleted:
-			now = &gateLife{created: c.Revision, at: c.At}
+			now = &gateLife{at: c.At, gone: h.End, left: map[string]time.Duration{}}
 			for _, p := range same {
 				if p.Revision == c.Revision {
 					now.came = append(now.came, p)
@@ -252,10 +269,14 @@ func gatesOf(h history.History, site string) []*gateLife {
 			gates = append(gates, now)
 		case c.Key == site+"gate/keeper":
 			if now != nil {
-				now.deleted = c.Revision
+				now.gone = c.At
 			}
 			now = nil
-		case strings.HasPrefix(c.Key, site+"parties/") && !c.Deleted && c.Created == c.Revision:
+		case strings.HasPrefix(c.Key, site+"parties/") && c.Deleted:
+			if now != nil {
+				now.left[c.Key] = c.At
+			}
+		case strings.HasPrefix(c.Key, site+"parties/") && c.Created == c.Revision:
 			if now != nil {
 				now.came = append(now.came, c)
 			} else {
