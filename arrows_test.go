@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
+	"barrier":              {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -1,4 +1,4 @@
-// Command bench measures Tenure beside etcd's own concurrency package, in one
+// Command bench measures Tenure beside etcd's own concurrency package and recipes, in one
 // process on one embedded etcd member with fsync, in alternating rounds, so
 // that the ratios mean something on a noisy machine.
 //
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cluster.Close()
 
 	print, finish := printer(out, *asJSON)
-	for _, row := range slices.Concat(mutexRows(), familyRows(), electionRows()) {
+	for _, row := range slices.Concat(mutexRows(), familyRows(), electionRows(), barrierRows()) {
 		if !match.MatchString(row.name) {
 			continue
 		}

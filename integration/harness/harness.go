@@ -74,7 +74,7 @@ func Goroutines() []string {
 	return ours
 }
 
-var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|internal/)`)
+var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|barrier|config|leaderworker|internal/)`)
 
 // Config is a cluster for tests: quick elections and no fsync.
 func Config(members int) embedded.Config {

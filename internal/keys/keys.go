@@ -8,6 +8,7 @@
 //	  semaphores/<name>/...        permits and their limit, see internal/admission
 //	  elections/<name>/<lease>     one key per session that leads or stands
 //	  candidates/<name>/<lease>    what a candidate says about itself
+//	  barriers/<kind>/<name>/      what a barrier of that kind consists of
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -89,6 +90,14 @@ func (s Space) Candidates(election string) (string, error) {
 		return string(s) + "candidates/" + segment, nil
 	}
 	return below(string(s)+"candidates-at/", election)
+}
+
+// Barriers is the prefix of all barriers.
+func (s Space) Barriers() string { return string(s) + "barriers/" }
+
+// Barrier is the prefix of one barrier. Kinds have names of their own.
+func (s Space) Barrier(kind, name string) (string, error) {
+	return below(s.Barriers()+kind+"/", name)
 }
 
 func below(prefix, name string) (string, error) {

@@ -205,6 +205,11 @@ func (k *Key) Discard(done func()) {
 	}
 }
 
+// Settle finds out what became of a creation that was not answered, trying
+// until ctx or the epoch ends, and tells whether that is certain now: then
+// Revision says whether the key exists.
+func (k *Key) Settle(ctx context.Context) bool { return k.doubt == nil || k.settle(ctx, *k.doubt) }
+
 // settle finds out whether the key exists, and its revision, trying until ctx
 // ends.
 func (k *Key) settle(ctx context.Context, f session.Fence) bool {
