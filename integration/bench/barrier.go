@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/gotenure/tenure/barrier"
-	"github.com/gotenure/tenure/session"
 )
 
 const (
@@ -148,14 +147,6 @@ func tenureCyclic(ctx context.Context, env *env, client *clientv3.Client, _ int,
 		_, err := c.Await(ctx)
 		return err
 	}, nil
-}
-
-func tenureSession(ctx context.Context, env *env, client *clientv3.Client) (*session.Session, error) {
-	s, err := session.New(ctx, client, session.WithTTL(30*time.Second))
-	if err == nil {
-		env.onClose(func() { s.Close(context.Background()) })
-	}
-	return s, err
 }
 
 func etcdDouble(ctx context.Context, env *env, client *clientv3.Client, _ int, st *stage) (func(context.Context) error, error) {
