@@ -21,6 +21,7 @@ const (
 type batch struct {
 	requests []*request
 	bytes    int
+	alone    bool            // the one that is there leaves no room for others
 	read     map[string]bool // keys that are compared or read
 	ranges   []keyRange      // the same, more than one key each
 	written  map[string]bool
@@ -34,10 +35,11 @@ func newBatch() *batch {
 // or there is no room.
 func (b *batch) add(r *request) bool {
 	if len(b.requests) > 0 {
-		if len(b.requests) == maxTxns || r.txn.large() || b.bytes+r.txn.bytes() > maxBytes || b.clashes(r.txn) {
+		if b.alone || r.txn.large() || len(b.requests) == maxTxns || b.bytes+r.txn.bytes() > maxBytes || b.clashes(r.txn) {
 			return false
 		}
 	}
+	b.alone = r.txn.large()
 	b.requests = append(b.requests, r)
 	b.bytes += r.txn.bytes()
 	b.note(r)
@@ -119,6 +121,13 @@ func (t Txn) each(f func(touch) bool) bool {
 	}
 	for _, ops := range [][]clientv3.Op{t.Then, t.Else} {
 		for _, op := range ops {
+			if op.IsTxn() {
+				cmps, then, other := op.Txn()
+				if !(Txn{cmps, then, other}).each(f) {
+					return false
+				}
+				continue
+			}
 			if !f(touch{keyRange{string(op.KeyBytes()), string(op.RangeBytes())}, !op.IsGet()}) {
 				return false
 			}
@@ -127,7 +136,13 @@ func (t Txn) each(f func(touch) bool) bool {
 	return true
 }
 
-func (t Txn) large() bool { return max(len(t.If), len(t.Then), len(t.Else)) > maxOps }
+// large tells whether a transaction has to go alone, because it has many
+// operations, or others nested into it.
+func (t Txn) large() bool {
+	nested := func(op clientv3.Op) bool { return op.IsTxn() }
+	return max(len(t.If), len(t.Then), len(t.Else)) > maxOps ||
+		slices.ContainsFunc(t.Then, nested) || slices.ContainsFunc(t.Else, nested)
+}
 
 func (t Txn) bytes() int {
 	n := 0

@@ -90,6 +90,19 @@ func TestABatchStaysWithinWhatEtcdTakes(t *testing.T) {
 	first, left = gather([]*request{of("a!"), large, of("b!")})
 	require.Len(t, first.requests, 2)
 	require.Equal(t, []*request{large}, left)
+	many := &request{}
+	for i := range maxOps + 1 {
+		many.txn.Then = append(many.txn.Then, clientv3.OpGet(fmt.Sprintf("many%d", i)))
+	}
+	nested := &request{txn: Txn{Then: []clientv3.Op{clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("n", "")}, nil)}}}
+	for _, r := range []*request{many, nested} {
+		only, after := gather([]*request{r, of("a!")})
+		require.Equal(t, []*request{r}, only.requests, "it leaves no room for others")
+		require.Len(t, after, 1)
+	}
+	_, after := gather([]*request{of("b!"), nested, of("n!"), of("a!")})
+	require.Len(t, after, 2, "what is nested clashes too")
+
 	alone, _ := gather(left)
 	require.Equal(t, []*request{large}, alone.requests, "it goes alone, whatever its size")
 }
