@@ -56,6 +56,10 @@ var (
 	// returned by a second Unlock.
 	ErrUnlocked = errors.New("lock: unlocked")
 
+	// ErrNotHeld is returned by a transaction of Held.Txn that did nothing because
+	// the lock was no longer held. It comes with ErrUnlocked or ErrLost.
+	ErrNotHeld = errors.New("lock: no longer held, nothing was written")
+
 	// ErrPending is returned by Unlock when its context ended before etcd
 	// confirmed. The lock is no longer held here and goes on being released in
 	// the background; at the latest it goes with the lease.

@@ -119,3 +119,33 @@ func ExampleMutex_Queue() {
 			e.Owner.Session, role, e.Owner.Since.Format(time.TimeOnly), e.Owner.Host, e.Owner.PID)
 	}
 }
+
+func ExampleHeld_Txn() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	held, err := lock.NewMutex(s, "orders").Lock(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer held.Unlock(ctx)
+
+	// The order is taken if it is there and nobody else has the lock by now. The
+	// response tells of the one, the error of the other.
+	resp, err := held.Txn(ctx).
+		If(clientv3.Compare(clientv3.Value("orders/4711"), "=", "new")).
+		Then(clientv3.OpPut("orders/4711", "taken")).
+		Commit()
+	switch {
+	case errors.Is(err, lock.ErrNotHeld):
+		log.Println("somebody else goes on:", err)
+	case err != nil:
+		log.Fatal(err)
+	case !resp.Succeeded:
+		log.Println("somebody has taken the order")
+	}
+}

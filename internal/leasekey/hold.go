@@ -118,6 +118,22 @@ func (h *Hold) End(reason error) bool {
 	return true
 }
 
+// Gone takes in that etcd has shown the hold's key to be gone, at whatever
+// revision, and returns why the name is no longer owned. The hold ends at once,
+// and not only when the session finds out by itself.
+func (h *Hold) Gone(ctx context.Context) error {
+	if err := h.Err(); err != nil {
+		return err
+	}
+	cause := h.key.Missing(ctx)
+	// Whoever ends the tracking tells of the loss; if it is a release that is
+	// under way, that one finds the key gone.
+	if h.key.epoch.Untrack(h.key.tracked) {
+		h.key.lose(cause)
+	}
+	return cause
+}
+
 // Release gives the name up. Context and Valid end before anything else. It
 // returns nil once that is done, the cause if the ownership was lost before,
 // ErrReleased if it was released before, and an error that matches ErrPending
