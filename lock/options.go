@@ -11,6 +11,13 @@ import (
 // An Option changes how a lock is addressed or how it behaves.
 type Option interface{ apply(*options) }
 
+// A HoldOption is an Option that changes how a lock is held: not only a Mutex
+// takes it, but also an RWMutex and a Semaphore.
+type HoldOption interface {
+	Option
+	eachHold()
+}
+
 // An AddressOption is an Option that says where a lock is.
 type AddressOption interface {
 	Option
@@ -20,7 +27,22 @@ type AddressOption interface {
 type options struct {
 	prefix    string // of the lock's keys; ends in a slash
 	retention time.Duration
-	err       error // why the lock cannot be used
+	policy
+	err error // why the lock cannot be used
+}
+
+// A policy is what the options say about each hold.
+type policy struct {
+	observer Observer
+}
+
+// resolveHold applies the options of a lock that is not a mutex.
+func resolveHold(opts []HoldOption) (policy, error) {
+	var o options
+	for _, opt := range opts {
+		opt.apply(&o)
+	}
+	return o.policy, o.err
 }
 
 // resolve applies the options to a lock of that name.

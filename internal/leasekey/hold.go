@@ -21,19 +21,27 @@ type Hold struct {
 	ended  atomic.Pointer[error] // why it is no longer owned: released or lost
 
 	mu      sync.Mutex
-	guarded bool // a transaction may be under way that carries the guard
+	guarded bool          // a transaction may be under way that carries the guard
+	onEnd   []func(error) // told once the hold has ended
 }
 
 // HoldConfig is what differs from one kind of hold to another.
 type HoldConfig struct {
 	Serial  int64             // counts the holds of one key from 0
 	Guard   clientv3.Cmp      // holds while this hold owns
+	Ahead   Ahead             // of it, when it was asked for
 	Explain func(error) error // puts reasons into the words of the package above
 	// Release gives the key up or on, once the hold has ended. guarded says that
 	// a transaction with the guard may be under way.
 	Release func(ctx context.Context, guarded bool) error
 	// Lost is called when the key was lost before it was released.
 	Lost func()
+}
+
+// Ahead is how many were ahead of an acquisition when it began.
+type Ahead struct {
+	Keys  int // of the name in etcd, that had to be gone or were let in before; -1 if that is not known
+	Local int // goroutines of the same session
 }
 
 // NewHold makes the key's owner of a hold, unless the key was lost: then it
@@ -64,6 +72,9 @@ func (h *Hold) Revision() int64 { return h.key.revision }
 
 // Serial counts the holds of one key from 0.
 func (h *Hold) Serial() int64 { return h.cfg.Serial }
+
+// Ahead is how many were ahead when the hold was asked for.
+func (h *Hold) Ahead() Ahead { return h.cfg.Ahead }
 
 // Context ends with the ownership, with the explained reason as its cause. Its
 // values are those of the context that the hold was acquired with.
@@ -114,8 +125,31 @@ func (h *Hold) End(reason error) bool {
 	if !h.ended.CompareAndSwap(nil, &reason) {
 		return false
 	}
-	h.cancel(h.cfg.Explain(reason))
+	cause := h.cfg.Explain(reason)
+	h.cancel(cause)
+	h.mu.Lock()
+	tell := h.onEnd
+	h.onEnd = nil
+	h.mu.Unlock()
+	for _, f := range tell {
+		f(cause)
+	}
 	return true
+}
+
+// OnEnd has f called with the explained reason once the ownership has ended, in
+// the goroutine that ends it; at once if it has ended. f must return at once.
+func (h *Hold) OnEnd(f func(cause error)) {
+	h.mu.Lock()
+	reason := h.ended.Load()
+	if reason == nil {
+		// End sets the reason first, and looks for whom to tell afterwards.
+		h.onEnd = append(h.onEnd, f)
+	}
+	h.mu.Unlock()
+	if reason != nil {
+		f(h.cfg.Explain(*reason))
+	}
 }
 
 // Gone takes in that etcd has shown the hold's key to be gone, at whatever

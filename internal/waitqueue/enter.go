@@ -29,9 +29,11 @@ func (q *Queue) enter(ctx context.Context, c *claim, value func() string) (View,
 		return View{}, err
 	}
 	view := View{Revision: created.Revision, Front: true}
+	c.ahead = -1
 	if created.Answers != nil {
 		front := created.Answers[0]
 		view.Keys, view.Whole = members(front), !front.More
+		c.ahead = int(front.Count) - 1 // the own one was created with the read
 	}
 	return view, nil
 }

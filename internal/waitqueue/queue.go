@@ -71,7 +71,7 @@ func (q *Queue) Try(ctx context.Context, value func() string) (*leasekey.Hold, e
 	if !ok {
 		return nil, ErrBusy
 	}
-	b := q.bid(ctx, s, c, value)
+	b := q.bid(ctx, s, c, 0, value)
 	if b.Owned() != nil {
 		return b.Owned(), nil
 	}
