@@ -52,6 +52,10 @@ var (
 	// after a loss ends when it is session.ErrClosed.
 	ErrLost = errors.New("lock: lost")
 
+	// ErrMaxHold is the cause of a handle's context when the lock was held for as
+	// long as WithMaxHold allows. It matches ErrLost too.
+	ErrMaxHold = fmt.Errorf("%w: held for the maximum", ErrLost)
+
 	// ErrUnlocked is the cause of a handle's context after Unlock, and is
 	// returned by a second Unlock.
 	ErrUnlocked = errors.New("lock: unlocked")
@@ -95,6 +99,8 @@ func explain(name string, err error) error {
 		return fmt.Errorf("%w: %q: %w", ErrShared, name, err)
 	case errors.As(err, new(*admission.LimitError)):
 		return fmt.Errorf("%w: %q: %w", ErrLimit, name, err)
+	case errors.Is(err, ErrMaxHold):
+		return fmt.Errorf("%w: %q", err, name)
 	case leasekey.Lost(err):
 		return fmt.Errorf("%w: %q: %w", ErrLost, name, err)
 	}

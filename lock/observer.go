@@ -103,5 +103,6 @@ func (a attempt) held(hold *leasekey.Hold) *Held {
 		since, token := time.Now(), h.Token()
 		hold.OnEnd(func(cause error) { f(Ending{Name: a.name, Token: token, Held: time.Since(since), Cause: cause}) })
 	}
+	a.policy.limit(hold)
 	return h
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
+	"github.com/gotenure/tenure/internal/leasekey"
 )
 
 // An Option changes how a lock is addressed or how it behaves.
@@ -34,6 +35,7 @@ type options struct {
 // A policy is what the options say about each hold.
 type policy struct {
 	observer Observer
+	maxHold  time.Duration // 0 for no limit
 }
 
 // resolveHold applies the options of a lock that is not a mutex.
@@ -74,6 +76,38 @@ func (prefix atKey) apply(o *options) {
 	if strings.Trim(string(prefix), "/") == "" {
 		o.err = fmt.Errorf("%w: the key prefix %q", ErrName, string(prefix))
 	}
+}
+
+type maxHold time.Duration
+
+// WithMaxHold bounds how long a handle lives: after d its context ends with a
+// cause that matches ErrMaxHold, and the lock is released in the background. It
+// is a watchdog against work that hangs.
+//
+// The lock is free once the work has unlocked it, or after the time that work
+// has for stopping when a lease is lost: a tenth of the TTL, at least 200 ms and
+// at most a second. Time in which the machine was suspended does not count. The
+// read handle that Downgrade returns has the whole time again.
+//
+// It costs a timer for each handle, and no goroutine.
+func WithMaxHold(d time.Duration) HoldOption { return maxHold(d) }
+
+func (maxHold) eachHold() {}
+
+func (d maxHold) apply(o *options) {
+	o.maxHold = time.Duration(d)
+	if d <= 0 {
+		o.err = fmt.Errorf("%w: a hold of at most %v", ErrOption, time.Duration(d))
+	}
+}
+
+// limit ends a hold that lasts too long.
+func (p *policy) limit(hold *leasekey.Hold) {
+	if p.maxHold == 0 {
+		return
+	}
+	timer := time.AfterFunc(p.maxHold, func() { hold.Revoke(fmt.Errorf("%w of %v", ErrMaxHold, p.maxHold)) })
+	hold.OnEnd(func(error) { timer.Stop() })
 }
 
 type retention time.Duration

@@ -76,6 +76,11 @@ func (e *Epoch) Lease() clientv3.LeaseID { return e.lease }
 // than asked for.
 func (e *Epoch) TTL() time.Duration { return e.ttl }
 
+// Margin is the time between the end of the epoch's context, if it is lost to
+// its deadline, and the earliest instant at which etcd can give what hangs on
+// the lease to somebody else: what work that is told to stop has for stopping.
+func (e *Epoch) Margin() time.Duration { return e.ttl - life(e.ttl) }
+
 // Cluster returns the id of the etcd cluster that granted the lease.
 func (e *Epoch) Cluster() uint64 { return e.cluster }
 

@@ -176,7 +176,7 @@ func (s *Session) lost(e *Epoch) {
 func (s *Session) sweep(e *Epoch) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.ttl)
 	defer cancel()
-	pause(ctx, e.ttl-life(e.ttl))
+	pause(ctx, e.Margin())
 	for failures := 1; ctx.Err() == nil; failures++ {
 		if s.revoke(ctx, e) == nil {
 			return

@@ -23,6 +23,7 @@ type Hold struct {
 	mu      sync.Mutex
 	guarded bool          // a transaction may be under way that carries the guard
 	onEnd   []func(error) // told once the hold has ended
+	letGo   chan struct{} // closed by Release if Revoke waits for it
 }
 
 // HoldConfig is what differs from one kind of hold to another.
@@ -175,12 +176,47 @@ func (h *Hold) Gone(ctx context.Context) error {
 // background.
 func (h *Hold) Release(ctx context.Context) error {
 	if !h.End(ErrReleased) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.letGo != nil {
+			close(h.letGo)
+			h.letGo = nil
+		}
 		return h.Err()
 	}
 	// A loss from here on finds nobody who holds. One that came just before has
 	// found this hold ended, and Release says so below.
 	_ = h.key.OnLoss(nil)
 	return h.cfg.Release(ctx, h.wasGuarded())
+}
+
+// Revoke ends the ownership from outside, with that reason, and tells whether it
+// was this call that did. Behind it the name is given up in the background, once
+// the holder has released it or after the epoch's margin: whoever was told to
+// stop has as long for it as after a loss.
+func (h *Hold) Revoke(reason error) bool {
+	h.mu.Lock()
+	if h.letGo == nil { // before the end: a release that comes after it must find it
+		h.letGo = make(chan struct{})
+	}
+	released := h.letGo
+	h.mu.Unlock()
+	if !h.End(reason) {
+		return false
+	}
+	_ = h.key.OnLoss(nil) // as in Release
+	h.key.epoch.Background(func(ctx context.Context) {
+		margin := time.NewTimer(h.key.epoch.Margin())
+		defer margin.Stop()
+		select {
+		case <-margin.C:
+		case <-released:
+		case <-ctx.Done():
+		}
+		// Until it is answered, or the lease takes the key along.
+		_ = h.cfg.Release(ctx, h.wasGuarded())
+	})
+	return true
 }
 
 // wasGuarded is final once the hold has ended.
