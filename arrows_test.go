@@ -20,7 +20,7 @@ var arrows = map[string][]string{
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
-	"internal/leasekey":    {"session"},
+	"internal/leasekey":    {"internal/keys", "internal/prefixwatch", "session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},

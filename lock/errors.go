@@ -56,6 +56,16 @@ var (
 	// long as WithMaxHold allows. It matches ErrLost too.
 	ErrMaxHold = fmt.Errorf("%w: held for the maximum", ErrLost)
 
+	// ErrForced is the cause of a handle's context when somebody has taken the
+	// lock away with Entry.ForceRelease, and is returned by a Lock that loses its
+	// place by that. It matches ErrLost too.
+	ErrForced = fmt.Errorf("%w: taken away", ErrLost)
+
+	// ErrNoSession is returned by Request and ForceRelease when whoever has the
+	// lock is no session of that namespace: another program, or one that has
+	// gone. Nobody there would hear of it.
+	ErrNoSession = errors.New("lock: cannot be asked for")
+
 	// ErrUnlocked is the cause of a handle's context after Unlock, and is
 	// returned by a second Unlock.
 	ErrUnlocked = errors.New("lock: unlocked")
@@ -101,6 +111,10 @@ func explain(name string, err error) error {
 		return fmt.Errorf("%w: %q: %w", ErrLimit, name, err)
 	case errors.Is(err, ErrMaxHold):
 		return fmt.Errorf("%w: %q", err, name)
+	case errors.Is(err, leasekey.ErrForced):
+		return fmt.Errorf("%w: %q", ErrForced, name)
+	case errors.Is(err, leasekey.ErrNoSession):
+		return fmt.Errorf("%w: %q: %w", ErrNoSession, name, err)
 	case leasekey.Lost(err):
 		return fmt.Errorf("%w: %q: %w", ErrLost, name, err)
 	}

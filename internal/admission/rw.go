@@ -199,7 +199,7 @@ func (h *RWHold) Downgrade(ctx context.Context) (*RWHold, error) {
 	guard := clientv3.Compare(clientv3.ModRevision(p.Name()), "=", rev)
 	hold, err := q.hold(h.Context(), p, h.Serial()+1, guard) // for its values
 	if err != nil {
-		p.free()
+		p.Discard(p.free) // it is gone, or was taken away
 		return nil, err
 	}
 	return &RWHold{Hold: hold, queue: q, place: p, value: h.value}, nil

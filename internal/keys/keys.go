@@ -2,6 +2,7 @@
 //
 //	/tenure/                       the namespace, unless another is set
 //	  sessions/<lease>             who owns the lease
+//	  sessions/<lease>/requests/<key>  somebody wants that key of the session's
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
 //	  rwlocks/<name>/...           readers and writers, see internal/admission

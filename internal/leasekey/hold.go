@@ -46,17 +46,13 @@ type Ahead struct {
 }
 
 // NewHold makes the key's owner of a hold, unless the key was lost: then it
-// returns why. The hold's context has the values of ctx, but not its end.
+// returns why, or ErrForced if it was taken away. The hold's context has the values of ctx, but not its end.
 func NewHold(ctx context.Context, key *Key, cfg HoldConfig) (*Hold, error) {
 	h := &Hold{key: key, cfg: cfg}
 	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	err := key.epoch.Err()
 	if err == nil {
-		err = key.OnLoss(func(cause error) {
-			if h.End(cause) {
-				cfg.Lost()
-			}
-		})
+		err = key.heldBy(h)
 	}
 	if err != nil {
 		h.cancel(err)
@@ -64,6 +60,17 @@ func NewHold(ctx context.Context, key *Key, cfg HoldConfig) (*Hold, error) {
 	}
 	return h, nil
 }
+
+// lose is told that the key is gone, or goes with its lease.
+func (h *Hold) lose(cause error) {
+	if h.End(cause) {
+		h.cfg.Lost()
+	}
+}
+
+// Asked returns a channel that is closed once somebody has asked for the hold's
+// key.
+func (h *Hold) Asked() <-chan struct{} { return h.key.Asked() }
 
 // Epoch is the epoch that the hold belongs to.
 func (h *Hold) Epoch() *session.Epoch { return h.key.epoch }
@@ -184,9 +191,7 @@ func (h *Hold) Release(ctx context.Context) error {
 		}
 		return h.Err()
 	}
-	// A loss from here on finds nobody who holds. One that came just before has
-	// found this hold ended, and Release says so below.
-	_ = h.key.OnLoss(nil)
+	h.key.letGo()
 	return h.cfg.Release(ctx, h.wasGuarded())
 }
 
@@ -204,7 +209,7 @@ func (h *Hold) Revoke(reason error) bool {
 	if !h.End(reason) {
 		return false
 	}
-	_ = h.key.OnLoss(nil) // as in Release
+	h.key.letGo()
 	h.key.epoch.Background(func(ctx context.Context) {
 		margin := time.NewTimer(h.key.epoch.Margin())
 		defer margin.Stop()

@@ -25,6 +25,7 @@ type Key struct {
 	mu     sync.Mutex
 	lost   error       // why the key is gone or goes with its lease
 	onLoss func(error) // told when that happens
+	asked
 }
 
 // New returns a key that does not exist yet.
@@ -47,7 +48,7 @@ func (k *Key) Guard() clientv3.Cmp {
 // Track has the session tell when the key is gone. It returns the cause if the
 // epoch has ended.
 func (k *Key) Track() error {
-	tracked := &session.Tracked{Key: k.name, Revision: k.revision, Lost: k.lose}
+	tracked := &session.Tracked{Key: k.name, Revision: k.revision, Lost: k.lose, Asked: k.ask}
 	if err := k.epoch.Track(tracked); err != nil {
 		return err
 	}
@@ -70,13 +71,16 @@ func (k *Key) lose(cause error) {
 }
 
 // OnLoss has tell called when the key is lost, in place of what was to be
-// called before; nil for nothing. If the key was lost already, OnLoss returns
-// the cause and tell is not called.
+// called before, or when it is taken away; nil for nothing. If that has happened
+// already, OnLoss returns the cause and tell is not called.
 func (k *Key) OnLoss(tell func(cause error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.lost != nil {
+	switch {
+	case k.lost != nil:
 		return k.lost
+	case k.force && tell != nil:
+		return ErrForced
 	}
 	k.onLoss = tell
 	return nil
@@ -148,7 +152,8 @@ func (k *Key) remove(ctx context.Context) (bool, error) {
 	client := k.epoch.Session().Client()
 	for failures := 0; ; failures++ {
 		txn, cancel := Begin(ctx, client)
-		resp, err := txn.If(k.Guard()).Then(clientv3.OpDelete(k.name)).Commit()
+		along := k.along()
+		resp, err := txn.If(k.Guard()).Then(append(along, clientv3.OpDelete(k.name))...).Else(along...).Commit()
 		cancel()
 		if err == nil {
 			// An earlier attempt may have deleted it without an answer.

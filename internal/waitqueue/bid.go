@@ -2,6 +2,7 @@ package waitqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,16 +27,21 @@ type Bid struct {
 
 // Bid waits for the local turn.
 func (q *Queue) Bid(ctx context.Context, value func() string) (*Bid, error) {
-	s, letGo := q.seat()
-	c, ahead, err := s.take(ctx, letGo)
-	if err != nil {
-		return nil, fmt.Errorf("in the local queue: %w", err)
+	for {
+		s, letGo := q.seat()
+		c, ahead, err := s.take(ctx, letGo)
+		if err != nil {
+			return nil, fmt.Errorf("in the local queue: %w", err)
+		}
+		if b := q.bid(ctx, s, c, ahead, value); b != nil {
+			return b, nil
+		}
 	}
-	return q.bid(ctx, s, c, ahead, value), nil
 }
 
 // bid is the one of a caller who has just got the turn, and perhaps a key with
-// it that is owned already.
+// it that is owned already. It returns nil, and the turn has ended, if that key
+// was taken away on the way.
 func (q *Queue) bid(ctx context.Context, s *seat, c *claim, ahead int, value func() string) *Bid {
 	b := &Bid{queue: q, seat: s, value: value, local: ahead}
 	if c == nil {
@@ -43,6 +49,10 @@ func (q *Queue) bid(ctx context.Context, s *seat, c *claim, ahead int, value fun
 	}
 	var err error
 	if b.owned, err = q.hold(ctx, c, leasekey.Ahead{Local: ahead}); err != nil {
+		if errors.Is(err, leasekey.ErrForced) {
+			c.Discard(s.leave)
+			return nil
+		}
 		c.Untrack() // it was lost on the way: the caller has the turn and nothing else
 	}
 	return b

@@ -43,7 +43,7 @@ func (q *Queue) release(ctx context.Context, c *claim, guarded bool) error {
 	c.serial++
 	// After a guard was given out a transaction with it may still be under way,
 	// and would commit under the next holder.
-	reusable := !guarded && c.Lost() == nil && c.serial < maxSerial
+	reusable := !guarded && c.Lost() == nil && !c.Wanted() && c.serial < maxSerial
 	if reusable && (q.passOn(ctx, c) || q.keep(c)) {
 		return nil
 	}

@@ -72,6 +72,9 @@ func (q *Queue) Try(ctx context.Context, value func() string) (*leasekey.Hold, e
 		return nil, ErrBusy
 	}
 	b := q.bid(ctx, s, c, 0, value)
+	if b == nil {
+		return nil, ErrBusy
+	}
 	if b.Owned() != nil {
 		return b.Owned(), nil
 	}
