@@ -28,6 +28,15 @@
 // was given out is not handed on: a transaction with that guard may be under
 // way.
 //
+// # Asking for a lock, and taking it away
+//
+// A holder can be asked to give the lock up: [Mutex.Request] and its like close
+// the channel that [Held.Requested] returns. An operator can take it away with
+// [Entry.ForceRelease], which goes through the holder's session: that one ends
+// the handle's context first and frees the lock behind it. The same goes for a
+// handle that [WithMaxHold] ends. Work then has the time for stopping that it has
+// when a lease is lost.
+//
 // # What is not guaranteed
 //
 // The time from looking at [Held.Valid] to the effect of what the program does

@@ -149,3 +149,53 @@ func ExampleHeld_Txn() {
 		log.Println("somebody has taken the order")
 	}
 }
+
+func ExampleHeld_Requested() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	// A worker that keeps the lock for as long as nobody else wants it.
+	err = lock.NewMutex(s, "rebuild-index").Do(ctx, func(ctx context.Context, h *lock.Held) error {
+		for part := range 100 {
+			select {
+			case <-h.Requested():
+				return nil // somebody has asked: stop between two parts
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			default:
+				fmt.Println("part", part)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		log.Println(err)
+	}
+}
+
+func ExampleEntry_ForceRelease() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cfg, err := tenure.ClientConfig([]string{"127.0.0.1:2379"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := clientv3.New(cfg) // an operator has no session
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	entries, err := lock.Queue(ctx, client, "", "rebuild-index")
+	if err != nil || len(entries) == 0 {
+		return
+	}
+	// When this returns nil, the holder's context has ended and the lock is free.
+	if err := entries[0].ForceRelease(ctx, client, "", "carol, ticket 4711"); err != nil {
+		log.Println(err)
+	}
+}

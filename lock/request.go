@@ -79,6 +79,12 @@ func (e Entry) ForceRelease(ctx context.Context, client *clientv3.Client, namesp
 	if err := e.from(ctx, client, namespace, keys.Request{By: by, Force: true}); err != nil {
 		return err
 	}
+	return e.AwaitRelease(ctx, client)
+}
+
+// AwaitRelease waits until the entry's key is gone, and returns an error if ctx
+// ends first. It costs a watch and a read.
+func (e Entry) AwaitRelease(ctx context.Context, client *clientv3.Client) error {
 	if err := leasekey.AwaitGone(ctx, client, e.Key, e.Revision); err != nil {
 		return fmt.Errorf("lock: %q is not released yet: %w", e.Key, err)
 	}
