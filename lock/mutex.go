@@ -33,10 +33,14 @@ type Mutex struct {
 // that cannot work one that matches ErrOption.
 func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
 	o := resolve(keys.Space(s.Namespace()), name, opts)
+	queue := waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) })
+	if o.delay > 0 {
+		queue = queue.Delayed(o.delay)
+	}
 	return &Mutex{
 		session: s,
 		name:    name,
-		queue:   waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) }),
+		queue:   queue,
 		owner:   newOwnerPrefix(s.Name()),
 		policy:  o.policy,
 		err:     o.err,

@@ -28,6 +28,7 @@ type AddressOption interface {
 type options struct {
 	prefix    string // of the lock's keys; ends in a slash
 	retention time.Duration
+	delay     time.Duration
 	policy
 	err error // why the lock cannot be used
 }
@@ -130,5 +131,33 @@ func (r retention) apply(o *options) {
 	o.retention = time.Duration(r)
 	if r <= 0 || r > retention(MaxRetention) {
 		o.err = fmt.Errorf("%w: a retention of %v is not between 0 and %v", ErrOption, time.Duration(r), MaxRetention)
+	}
+}
+
+type lockDelay time.Duration
+
+// MaxLockDelay bounds WithLockDelay.
+const MaxLockDelay = time.Hour
+
+// WithLockDelay makes the next holder wait after a crash: when the lease of a
+// holder that has set this option has died, nobody who has set it gets the lock
+// before d has passed since then. It is for work that reaches further than the
+// process, such as requests under way to systems that cannot compare a token.
+// After Unlock, a forced release or the session's Close there is no wait.
+//
+// The wait is that of the holder that died, up to three seconds longer than its d.
+// Meanwhile Lock waits, first in the queue, and TryLock returns ErrLocked. If
+// somebody revokes the holder's lease, the TTL is waited for as well.
+//
+// All users of a name should set it, in the same namespace: one who has not does
+// not wait, and its crash makes nobody wait. It costs one transaction more for
+// each acquisition that is not local, and for each session and d another lease,
+// which is renewed together with the session's.
+func WithLockDelay(d time.Duration) Option { return lockDelay(d) }
+
+func (d lockDelay) apply(o *options) {
+	o.delay = time.Duration(d)
+	if d <= 0 || d > lockDelay(MaxLockDelay) {
+		o.err = fmt.Errorf("%w: a lock-delay of %v is not between 0 and %v", ErrOption, time.Duration(d), MaxLockDelay)
 	}
 }

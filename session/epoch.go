@@ -31,6 +31,7 @@ type Epoch struct {
 
 	end     sync.Once
 	track   tracker
+	lingers lingers
 	fences  atomic.Int64          // how many fences were closed
 	refused atomic.Pointer[error] // what the last attempt to renew said, if it failed
 }
@@ -49,6 +50,7 @@ func newEpoch(s *Session, number uint64, grant *pb.LeaseGrantResponse, sent time
 		cancel:   cancel,
 		kick:     make(chan struct{}, 1),
 		audits:   make(chan struct{}, 1),
+		lingers:  lingers{granting: make(chan struct{}, 1)},
 	}
 	return e
 }

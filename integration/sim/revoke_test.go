@@ -18,7 +18,7 @@ import (
 func TestWorkHasTimeToStopWhenItsHoldHasLastedTooLong(t *testing.T) {
 	for _, needs := range []time.Duration{100 * time.Millisecond, time.Hour} {
 		world.Run(t, world.Config{Seed: 1}, func(t *testing.T, w *world.World) {
-			ctx := w.Context()
+			ctx := onWorldTime(w)
 			open := func(name string) *session.Session {
 				s, err := session.New(ctx, w.Dial(name).Client(), session.WithTTL(10*time.Second))
 				require.NoError(t, err)

@@ -94,9 +94,14 @@ func (k *Key) letGo() {
 // along is what goes in the transaction that removes the key, however the key's
 // removal turns out.
 func (k *Key) along() []clientv3.Op {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	var ops []clientv3.Op
-	if k.Wanted() {
+	if k.wanted {
 		ops = append(ops, clientv3.OpDelete(k.epoch.Request(k.name)))
+	}
+	if k.marker != "" {
+		ops = append(ops, k.unmark())
 	}
 	return ops
 }

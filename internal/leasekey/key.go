@@ -25,6 +25,7 @@ type Key struct {
 	mu     sync.Mutex
 	lost   error       // why the key is gone or goes with its lease
 	onLoss func(error) // told when that happens
+	marker string      // what Mark has put beside the key, or tried to
 	asked
 }
 
@@ -63,8 +64,11 @@ func (k *Key) Untrack() { k.epoch.Untrack(k.tracked) }
 func (k *Key) lose(cause error) {
 	k.mu.Lock()
 	k.lost = cause
-	tell := k.onLoss
+	tell, marked := k.onLoss, k.marker != ""
 	k.mu.Unlock()
+	if marked {
+		k.dropMarker()
+	}
 	if tell != nil {
 		tell(cause)
 	}

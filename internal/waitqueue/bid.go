@@ -106,6 +106,10 @@ func (b *Bid) Enter(ctx context.Context) (*leasekey.Hold, error) {
 }
 
 func (b *Bid) hold(ctx context.Context) (*leasekey.Hold, error) {
+	if err := b.queue.mark(ctx, b.claim); err != nil {
+		b.Abandon()
+		return nil, err
+	}
 	b.claim.fresh = time.Now()
 	hold, err := b.queue.hold(ctx, b.claim, leasekey.Ahead{Keys: b.claim.ahead, Local: b.local})
 	if err != nil {

@@ -18,6 +18,9 @@ type Queue struct {
 	// retention is how long a key stays after its release while nobody else
 	// queues up, so that the next hold of this session costs nothing.
 	retention time.Duration
+
+	delay  time.Duration // 0 for none, see Delayed
+	marker string
 }
 
 // New returns the queue below a prefix that ends in a slash. explain puts the
