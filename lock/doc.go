@@ -40,8 +40,16 @@
 // # What is not guaranteed
 //
 // The time from looking at [Held.Valid] to the effect of what the program does
-// next is the program's own. A write to etcd should carry [Held.Guard], a write
-// to another store the [Held.Token], which that store must compare.
+// next is the program's own. A write to etcd should carry [Held.Guard], or go
+// through [Held.Txn]; a write to another store the [Held.Token], which that store
+// must compare. In SQL this is one statement, first in the transaction that it
+// protects; if it affects no row, a later holder has been here:
+//
+//	INSERT INTO fences (lock, token) VALUES (?, ?)
+//	ON CONFLICT (lock) DO UPDATE SET token = excluded.token
+//	WHERE excluded.token >= fences.token
+//
+// The program in examples/fencing does it with database/sql.
 //
 // A key that somebody deletes by hand frees the lock at once in etcd, while the
 // holder learns of it after the session's next renewal, within a third of the
