@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"internal/prefixwatch": {},
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/groupcommit": {},
-	"internal/leasekey":    {"internal/groupcommit", "session"},
+	"internal/leasekey":    {"internal/groupcommit", "internal/keys", "internal/prefixwatch", "session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},

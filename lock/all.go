@@ -32,6 +32,7 @@ type target struct {
 	session *session.Session
 	prefix  string
 	read    bool
+	policy  policy
 	err     error
 	begin   func(ctx context.Context) (bid, error)
 }
@@ -48,7 +49,7 @@ type bid interface {
 }
 
 func (m *Mutex) target() target {
-	return target{session: m.session, prefix: m.Prefix(), err: m.err, begin: func(ctx context.Context) (bid, error) {
+	return target{session: m.session, prefix: m.Prefix(), policy: m.policy, err: m.err, begin: func(ctx context.Context) (bid, error) {
 		return m.queue.Bid(ctx, m.owner.now)
 	}}
 }
@@ -70,7 +71,7 @@ func (s Side) Name() string { return s.mutex.name }
 
 func (s Side) target() target {
 	m := s.mutex
-	return target{session: m.session, prefix: m.Prefix(), read: s.side == admission.Read, err: m.err,
+	return target{session: m.session, prefix: m.Prefix(), read: s.side == admission.Read, policy: m.policy, err: m.err,
 		begin: func(ctx context.Context) (bid, error) {
 			b, err := m.queue.Bid(ctx, s.side, m.owner.now)
 			return sideBid{b}, err
@@ -140,10 +141,11 @@ type all struct {
 // A part is one of the locks.
 type part struct {
 	target
-	name  string
-	chain *link
-	bid   bid            // nil before it was begun, and once it was decided
-	hold  *leasekey.Hold // nil until it is held
+	name    string
+	attempt attempt
+	chain   *link
+	bid     bid            // nil before it was begun, and once it was decided
+	hold    *leasekey.Hold // nil until it is held
 }
 
 // newAll checks what can be checked without I/O.
@@ -154,6 +156,7 @@ func newAll(ctx context.Context, locks []Lockable) (*all, error) {
 	a := &all{ctx: ctx}
 	for _, l := range locks {
 		p := &part{target: l.target(), name: l.Name()}
+		p.attempt = p.policy.attempt(p.name)
 		switch {
 		case p.err != nil:
 			return nil, p.err
@@ -273,6 +276,9 @@ func (a *all) fail(err error) error {
 		})
 	}
 	_ = group.Wait()
+	for _, p := range a.parts {
+		p.attempt.tell(err)
+	}
 	return err
 }
 
@@ -281,7 +287,7 @@ func (a *all) held() *HeldAll {
 	h.ctx, h.cancel = context.WithCancelCause(context.WithoutCancel(a.ctx))
 	for _, p := range a.given {
 		p.chain.set(p.hold, p.read)
-		h.held = append(h.held, &Held{name: p.name, hold: p.hold})
+		h.held = append(h.held, p.attempt.held(p.hold))
 		ends := p.hold.Context()
 		context.AfterFunc(ends, func() { h.cancel(context.Cause(ends)) })
 	}

@@ -32,11 +32,28 @@
 // at most. A key whose guard was given out is not handed on: a transaction with
 // that guard may be under way.
 //
+// # Asking for a lock, and taking it away
+//
+// A holder can be asked to give the lock up: [Mutex.Request] and its like close
+// the channel that [Held.Requested] returns. An operator can take it away with
+// [Entry.ForceRelease], which goes through the holder's session: that one ends
+// the handle's context first and frees the lock behind it. The same goes for a
+// handle that [WithMaxHold] ends. Work then has the time for stopping that it has
+// when a lease is lost.
+//
 // # What is not guaranteed
 //
 // The time from looking at [Held.Valid] to the effect of what the program does
-// next is the program's own. A write to etcd should carry [Held.Guard], a write
-// to another store the [Held.Token], which that store must compare.
+// next is the program's own. A write to etcd should carry [Held.Guard], or go
+// through [Held.Txn]; a write to another store the [Held.Token], which that store
+// must compare. In SQL this is one statement, first in the transaction that it
+// protects; if it affects no row, a later holder has been here:
+//
+//	INSERT INTO fences (lock, token) VALUES (?, ?)
+//	ON CONFLICT (lock) DO UPDATE SET token = excluded.token
+//	WHERE excluded.token >= fences.token
+//
+// The program in examples/fencing does it with database/sql.
 //
 // A key that somebody deletes by hand frees the lock at once in etcd, while the
 // holder learns of it after the session's next renewal, within a third of the

@@ -52,9 +52,27 @@ var (
 	// after a loss ends when it is session.ErrClosed.
 	ErrLost = errors.New("lock: lost")
 
+	// ErrMaxHold is the cause of a handle's context when the lock was held for as
+	// long as WithMaxHold allows. It matches ErrLost too.
+	ErrMaxHold = fmt.Errorf("%w: held for the maximum", ErrLost)
+
+	// ErrForced is the cause of a handle's context when somebody has taken the
+	// lock away with Entry.ForceRelease, and is returned by a Lock that loses its
+	// place by that. It matches ErrLost too.
+	ErrForced = fmt.Errorf("%w: taken away", ErrLost)
+
+	// ErrNoSession is returned by Request and ForceRelease when whoever has the
+	// lock is no session of that namespace: another program, or one that has
+	// gone. Nobody there would hear of it.
+	ErrNoSession = errors.New("lock: cannot be asked for")
+
 	// ErrUnlocked is the cause of a handle's context after Unlock, and is
 	// returned by a second Unlock.
 	ErrUnlocked = errors.New("lock: unlocked")
+
+	// ErrNotHeld is returned by a transaction of Held.Txn that did nothing because
+	// the lock was no longer held. It comes with ErrUnlocked or ErrLost.
+	ErrNotHeld = errors.New("lock: no longer held, nothing was written")
 
 	// ErrPending is returned by Unlock when its context ended before etcd
 	// confirmed. The lock is no longer held here and goes on being released in
@@ -91,6 +109,12 @@ func explain(name string, err error) error {
 		return fmt.Errorf("%w: %q: %w", ErrShared, name, err)
 	case errors.As(err, new(*admission.LimitError)):
 		return fmt.Errorf("%w: %q: %w", ErrLimit, name, err)
+	case errors.Is(err, ErrMaxHold):
+		return fmt.Errorf("%w: %q", err, name)
+	case errors.Is(err, leasekey.ErrForced):
+		return fmt.Errorf("%w: %q", ErrForced, name)
+	case errors.Is(err, leasekey.ErrNoSession):
+		return fmt.Errorf("%w: %q: %w", ErrNoSession, name, err)
 	case leasekey.Lost(err):
 		return fmt.Errorf("%w: %q: %w", ErrLost, name, err)
 	}

@@ -207,3 +207,83 @@ func ExampleSemaphore_SetLimit() {
 	now, err := gpus.Limit(ctx)
 	fmt.Println(now, err)
 }
+
+func ExampleHeld_Txn() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	held, err := lock.NewMutex(s, "orders").Lock(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer held.Unlock(ctx)
+
+	// The order is taken if it is there and nobody else has the lock by now. The
+	// response tells of the one, the error of the other.
+	resp, err := held.Txn(ctx).
+		If(clientv3.Compare(clientv3.Value("orders/4711"), "=", "new")).
+		Then(clientv3.OpPut("orders/4711", "taken")).
+		Commit()
+	switch {
+	case errors.Is(err, lock.ErrNotHeld):
+		log.Println("somebody else goes on:", err)
+	case err != nil:
+		log.Fatal(err)
+	case !resp.Succeeded:
+		log.Println("somebody has taken the order")
+	}
+}
+
+func ExampleHeld_Requested() {
+	ctx := context.Background()
+	s, err := open(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close(ctx)
+
+	// A worker that keeps the lock for as long as nobody else wants it.
+	err = lock.NewMutex(s, "rebuild-index").Do(ctx, func(ctx context.Context, h *lock.Held) error {
+		for part := range 100 {
+			select {
+			case <-h.Requested():
+				return nil // somebody has asked: stop between two parts
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			default:
+				fmt.Println("part", part)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		log.Println(err)
+	}
+}
+
+func ExampleEntry_ForceRelease() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cfg, err := tenure.ClientConfig([]string{"127.0.0.1:2379"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := clientv3.New(cfg) // an operator has no session
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	entries, err := lock.Queue(ctx, client, "", "rebuild-index")
+	if err != nil || len(entries) == 0 {
+		return
+	}
+	// When this returns nil, the holder's context has ended and the lock is free.
+	if err := entries[0].ForceRelease(ctx, client, "", "carol, ticket 4711"); err != nil {
+		log.Println(err)
+	}
+}

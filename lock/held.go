@@ -60,7 +60,9 @@ func token(revision, local int64) int64 { return revision<<tokenBits | local }
 // Guard returns the comparisons that hold while the lock is held, for the If of
 // a transaction: the transaction then commits only if the ownership has not
 // passed on, whatever clocks and networks did meanwhile. After Unlock or a loss
-// it returns comparisons that never hold.
+// it returns comparisons that never hold. Without any operation, or with reads
+// only that are serializable, a transaction is answered by one member of etcd,
+// which may be behind.
 //
 // A hold whose guard was asked for is deleted in etcd by Unlock, even if
 // another goroutine of the session waits for the lock.

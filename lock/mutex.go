@@ -23,6 +23,7 @@ type Mutex struct {
 	name    string
 	queue   *waitqueue.Queue
 	owner   ownerPrefix
+	policy  policy
 	err     error // why the name cannot be used
 }
 
@@ -32,11 +33,16 @@ type Mutex struct {
 // that cannot work one that matches ErrOption.
 func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
 	o := resolve(keys.Space(s.Namespace()), name, opts)
+	queue := waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) })
+	if o.delay > 0 {
+		queue = queue.Delayed(o.delay)
+	}
 	return &Mutex{
 		session: s,
 		name:    name,
-		queue:   waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) }),
+		queue:   queue,
 		owner:   newOwnerPrefix(s.Name()),
+		policy:  o.policy,
 		err:     o.err,
 	}
 }
@@ -67,7 +73,7 @@ func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return held(m.name, chain)(m.queue.Acquire(ctx, m.owner.now))
+	return m.held(ctx, chain, m.queue.Acquire)
 }
 
 // TryLock returns a handle if nobody holds the lock or waits for it, and
@@ -82,18 +88,19 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
 	}
-	return held(m.name, chain)(m.queue.Try(ctx, m.owner.now))
+	return m.held(ctx, chain, m.queue.Try)
 }
 
-// held makes the handle of what a queue returned.
-func held(name string, chain *link) func(*leasekey.Hold, error) (*Held, error) {
-	return func(hold *leasekey.Hold, err error) (*Held, error) {
-		if err != nil {
-			return nil, explain(name, err)
-		}
-		chain.set(hold, false)
-		return &Held{name: name, hold: hold}, nil
+// held makes the handle of what the queue returns.
+func (m *Mutex) held(ctx context.Context, chain *link,
+	how func(context.Context, func() string) (*leasekey.Hold, error)) (*Held, error) {
+	attempt := m.policy.attempt(m.name)
+	hold, err := how(ctx, m.owner.now)
+	if err != nil {
+		return nil, attempt.failed(err)
 	}
+	chain.set(hold, false)
+	return attempt.held(hold), nil
 }
 
 // Do runs work while holding the lock. The work's context has the values of

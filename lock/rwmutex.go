@@ -21,21 +21,24 @@ type RWMutex struct {
 	name    string
 	queue   *admission.RW
 	owner   ownerPrefix
+	policy  policy
 	err     error // why the name cannot be used
 }
 
 // NewRWMutex returns the reader-writer lock of that name. It does no I/O; names
 // are as for NewMutex.
-func NewRWMutex(s *session.Session, name string) *RWMutex {
-	prefix, err := keys.Space(s.Namespace()).RWLock(name)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrName, err)
+func NewRWMutex(s *session.Session, name string, opts ...HoldOption) *RWMutex {
+	policy, err := resolveHold(opts)
+	prefix, unusable := keys.Space(s.Namespace()).RWLock(name)
+	if unusable != nil {
+		err = fmt.Errorf("%w: %w", ErrName, unusable)
 	}
 	return &RWMutex{
 		session: s,
 		name:    name,
 		queue:   admission.NewRW(s, prefix, func(err error) error { return explain(name, err) }),
 		owner:   newOwnerPrefix(s.Name()),
+		policy:  policy,
 		err:     err,
 	}
 }
@@ -109,13 +112,14 @@ func (m *RWMutex) Downgrade(ctx context.Context, h *Held) (*Held, error) {
 	if h.downgrade == nil || h.name != m.name || h.epoch().Session() != m.session {
 		return nil, fmt.Errorf("%w: %q", ErrDowngrade, m.name)
 	}
+	attempt := m.policy.attempt(m.name)
 	hold, err := h.downgrade(ctx)
 	if err != nil {
-		return nil, explain(m.name, err)
+		return nil, attempt.failed(err)
 	}
 	// The context has the values of the write handle's, and so its link.
 	hold.Context().Value(linkKey{}).(*link).set(hold.Hold, true)
-	return &Held{name: m.name, hold: hold.Hold}, nil
+	return attempt.held(hold.Hold), nil
 }
 
 // acquire is what Lock and its like have in common.
@@ -128,20 +132,17 @@ func (m *RWMutex) acquire(ctx context.Context, side admission.Side,
 	if err != nil {
 		return nil, err
 	}
+	attempt := m.policy.attempt(m.name)
 	hold, err := how(ctx, side, m.owner.now)
 	if err != nil {
-		return nil, explain(m.name, err)
+		return nil, attempt.failed(err)
 	}
-	return m.held(chain, side, hold), nil
-}
-
-func (m *RWMutex) held(chain *link, side admission.Side, hold *admission.RWHold) *Held {
 	chain.set(hold.Hold, side == admission.Read)
-	h := &Held{name: m.name, hold: hold.Hold}
+	h := attempt.held(hold.Hold)
 	if side == admission.Write {
 		h.downgrade = hold.Downgrade
 	}
-	return h
+	return h, nil
 }
 
 // Queue returns who holds the lock and who waits, in the order in which they

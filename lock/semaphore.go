@@ -27,17 +27,19 @@ type Semaphore struct {
 	name    string
 	queue   *admission.Permits
 	owner   ownerPrefix
+	policy  policy
 	err     error // why the name or the limit cannot be used
 }
 
 // NewSemaphore returns the semaphore of that name, with so many permits. It
 // does no I/O; names are as for NewMutex. A limit below 1 makes every method
 // return an error that matches ErrPermits.
-func NewSemaphore(s *session.Session, name string, limit int) *Semaphore {
-	prefix, err := keys.Space(s.Namespace()).Semaphore(name)
+func NewSemaphore(s *session.Session, name string, limit int, opts ...HoldOption) *Semaphore {
+	policy, err := resolveHold(opts)
+	prefix, unusable := keys.Space(s.Namespace()).Semaphore(name)
 	switch {
-	case err != nil:
-		err = fmt.Errorf("%w: %w", ErrName, err)
+	case unusable != nil:
+		err = fmt.Errorf("%w: %w", ErrName, unusable)
 	case limit < 1:
 		err = fmt.Errorf("%w: a semaphore of %d", ErrPermits, limit)
 	}
@@ -46,6 +48,7 @@ func NewSemaphore(s *session.Session, name string, limit int) *Semaphore {
 		name:    name,
 		queue:   admission.NewPermits(s, prefix, int64(limit), func(err error) error { return explain(name, err) }),
 		owner:   newOwnerPrefix(s.Name()),
+		policy:  policy,
 		err:     err,
 	}
 }
@@ -95,11 +98,12 @@ func (m *Semaphore) acquire(ctx context.Context, permits int,
 	case permits < 1:
 		return nil, fmt.Errorf("%w: %q: %d were asked for", ErrPermits, m.name, permits)
 	}
+	attempt := m.policy.attempt(m.name)
 	hold, err := how(ctx, int64(permits), m.owner.now)
 	if err != nil {
-		return nil, explain(m.name, err)
+		return nil, attempt.failed(err)
 	}
-	return &Held{name: m.name, hold: hold}, nil
+	return attempt.held(hold), nil
 }
 
 // Limit returns how many permits there are, 0 if nobody has used the semaphore

@@ -141,10 +141,11 @@ func TestADowngradeLetsReadersInAndNoWriterInBetween(t *testing.T) {
 	})
 }
 
-// commits tells whether a transaction with these comparisons does.
+// commits tells whether a transaction with these comparisons does. It writes,
+// because one that does not is answered by a member that may be behind.
 func commits(t *testing.T, c *harness.Cluster, guard []clientv3.Cmp) bool {
 	t.Helper()
-	resp, err := c.Client().Txn(harness.Context(t)).If(guard...).Commit()
+	resp, err := c.Client().Txn(harness.Context(t)).If(guard...).Then(clientv3.OpPut("committed", "")).Commit()
 	require.NoError(t, err)
 	return resp.Succeeded
 }

@@ -71,7 +71,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the deletion does not compare the revision",
-		edits: []edit{{"internal/leasekey/key.go", "txn.If(k.Guard()).Then(", "txn.Then("}},
+		edits: []edit{{"internal/leasekey/key.go", "If:   []clientv3.Cmp{k.Guard()},", ""}},
 		test:  "conformance TestARetriedUnlockNeverDeletesALaterAcquisition",
 	},
 	{

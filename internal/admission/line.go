@@ -31,7 +31,8 @@ type line struct {
 // A place is one acquisition's in the queue.
 type place struct {
 	*leasekey.Key
-	free func() // gives its slot back
+	free  func() // gives its slot back
+	ahead int    // other keys, when this one was created; -1 if that is not known
 }
 
 // begin chooses the key of an acquisition, in the session's lowest free slot
@@ -55,6 +56,7 @@ func (l *line) hold(ctx context.Context, p *place, serial int64, guard clientv3.
 	return leasekey.NewHold(ctx, p.Key, leasekey.HoldConfig{
 		Serial:  serial,
 		Guard:   guard,
+		Ahead:   leasekey.Ahead{Keys: p.ahead},
 		Explain: l.explain,
 		Release: func(ctx context.Context, _ bool) error { return p.Release(ctx, p.free) },
 		Lost:    p.free,
@@ -154,6 +156,18 @@ func (l *line) ahead(kvs []*mvccpb.KeyValue, own int64) []Key {
 		}
 	}
 	return ahead
+}
+
+// others is how many keys the entering transaction has shown besides the own
+// one, which may be among them; -1 if its answer was lost.
+func others(created leasekey.Created, own bool) int {
+	switch {
+	case created.Answers == nil:
+		return -1
+	case own:
+		return int(created.Answers[0].Count) - 1
+	}
+	return int(created.Answers[0].Count)
 }
 
 // ended prefers why ctx has ended to the error that came of it.

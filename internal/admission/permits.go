@@ -128,6 +128,7 @@ func (q *Permits) enter(ctx context.Context, p *place, weight int64, value func(
 			}
 			continue
 		}
+		p.ahead = others(created, true)
 		if err := p.Track(); err != nil {
 			return err
 		}
@@ -183,6 +184,7 @@ func (q *Permits) enterFree(ctx context.Context, p *place, weight int64, value f
 		if permits(Limit{N: limit}, weight, ahead).Do != Admitted {
 			return ErrBusy
 		}
+		p.ahead = len(ahead)
 		created, err := leasekey.Create(ctx, leasekey.Creation{
 			Keys: []*leasekey.Key{p.Key}, Value: value,
 			If: []clientv3.Cmp{

@@ -110,6 +110,7 @@ func (q *RW) enter(ctx context.Context, p *place, side Side, value func() string
 		return err
 	}
 	step := Step{Do: Look}
+	p.ahead = others(created, side == Write)
 	if created.Answers != nil && !created.Answers[0].More {
 		ahead := q.ahead(created.Answers[0].Kvs, p.Revision())
 		if step = write(ahead, true); side == Read {
@@ -189,6 +190,7 @@ func (h *RWHold) Downgrade(ctx context.Context) (*RWHold, error) {
 		return nil, h.Err()
 	}
 	_ = p.OnLoss(nil) // if it is lost from here on, hold says so
+	p.ahead = 0
 	rev, err := h.rewrite(ctx)
 	if err != nil {
 		p.Discard(p.free)
@@ -197,7 +199,7 @@ func (h *RWHold) Downgrade(ctx context.Context) (*RWHold, error) {
 	guard := clientv3.Compare(clientv3.ModRevision(p.Name()), "=", rev)
 	hold, err := q.hold(h.Context(), p, h.Serial()+1, guard) // for its values
 	if err != nil {
-		p.free()
+		p.Discard(p.free) // it is gone, or was taken away
 		return nil, err
 	}
 	return &RWHold{Hold: hold, queue: q, place: p, value: h.value}, nil

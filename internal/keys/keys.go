@@ -2,7 +2,9 @@
 //
 //	/tenure/                       the namespace, unless another is set
 //	  sessions/<lease>             who owns the lease
+//	  sessions/<lease>/requests/<key>  somebody wants that key of the session's
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
+//	  delays/<prefix>              whose crash delays the next grant of that lock
 //	  locks/<name>/<lease>         one key per session that holds or waits
 //	  rwlocks/<name>/...           readers and writers, see internal/admission
 //	  semaphores/<name>/...        permits and their limit, see internal/admission
@@ -99,6 +101,10 @@ func (s Space) Barriers() string { return string(s) + "barriers/" }
 func (s Space) Barrier(kind, name string) (string, error) {
 	return below(s.Barriers()+kind+"/", name)
 }
+
+// Delay is the key that marks the owner of the lock with that prefix, for those
+// who wait for a while after its crash.
+func (s Space) Delay(prefix string) string { return string(s) + "delays/" + prefix }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

@@ -2,6 +2,7 @@ package waitqueue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,27 +22,37 @@ type Bid struct {
 	value func() string
 	owned *leasekey.Hold
 	claim *claim
+	local int // how many were ahead in the local queue
 }
 
 // Bid waits for the local turn.
 func (q *Queue) Bid(ctx context.Context, value func() string) (*Bid, error) {
-	s, letGo := q.seat()
-	c, err := s.take(ctx, letGo)
-	if err != nil {
-		return nil, fmt.Errorf("in the local queue: %w", err)
+	for {
+		s, letGo := q.seat()
+		c, ahead, err := s.take(ctx, letGo)
+		if err != nil {
+			return nil, fmt.Errorf("in the local queue: %w", err)
+		}
+		if b := q.bid(ctx, s, c, ahead, value); b != nil {
+			return b, nil
+		}
 	}
-	return q.bid(ctx, s, c, value), nil
 }
 
 // bid is the one of a caller who has just got the turn, and perhaps a key with
-// it that is owned already.
-func (q *Queue) bid(ctx context.Context, s *seat, c *claim, value func() string) *Bid {
-	b := &Bid{queue: q, seat: s, value: value}
+// it that is owned already. It returns nil, and the turn has ended, if that key
+// was taken away on the way.
+func (q *Queue) bid(ctx context.Context, s *seat, c *claim, ahead int, value func() string) *Bid {
+	b := &Bid{queue: q, seat: s, value: value, local: ahead}
 	if c == nil {
 		return b
 	}
 	var err error
-	if b.owned, err = q.hold(ctx, c); err != nil {
+	if b.owned, err = q.hold(ctx, c, leasekey.Ahead{Local: ahead}); err != nil {
+		if errors.Is(err, leasekey.ErrForced) {
+			c.Discard(s.leave)
+			return nil
+		}
 		c.Untrack() // it was lost on the way: the caller has the turn and nothing else
 	}
 	return b
@@ -95,8 +106,12 @@ func (b *Bid) Enter(ctx context.Context) (*leasekey.Hold, error) {
 }
 
 func (b *Bid) hold(ctx context.Context) (*leasekey.Hold, error) {
+	if err := b.queue.mark(ctx, b.claim); err != nil {
+		b.Abandon()
+		return nil, err
+	}
 	b.claim.fresh = time.Now()
-	hold, err := b.queue.hold(ctx, b.claim)
+	hold, err := b.queue.hold(ctx, b.claim, leasekey.Ahead{Keys: b.claim.ahead, Local: b.local})
 	if err != nil {
 		b.Abandon()
 		return nil, err

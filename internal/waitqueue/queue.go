@@ -18,6 +18,9 @@ type Queue struct {
 	// retention is how long a key stays after its release while nobody else
 	// queues up, so that the next hold of this session costs nothing.
 	retention time.Duration
+
+	delay  time.Duration // 0 for none, see Delayed
+	marker string
 }
 
 // New returns the queue below a prefix that ends in a slash. explain puts the
@@ -71,7 +74,10 @@ func (q *Queue) Try(ctx context.Context, value func() string) (*leasekey.Hold, e
 	if !ok {
 		return nil, ErrBusy
 	}
-	b := q.bid(ctx, s, c, value)
+	b := q.bid(ctx, s, c, 0, value)
+	if b == nil {
+		return nil, ErrBusy
+	}
 	if b.Owned() != nil {
 		return b.Owned(), nil
 	}
