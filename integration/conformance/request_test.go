@@ -37,6 +37,8 @@ func awaitListening(t *testing.T, c *harness.Cluster, prefix string, heard <-cha
 		require.NoError(t, err)
 		select {
 		case <-heard:
+			_, err := c.Client().Delete(harness.Context(t), prefix+listening)
+			require.NoError(t, err)
 			return
 		case <-again.C:
 		}
