@@ -28,7 +28,7 @@ func TestElectionHoldsUnderFaults(t *testing.T) {
 	if from == 0 {
 		from = rand.Uint64() >> 16
 	}
-	count := *seeds/3 + 1
+	count := *seeds/5 + 1
 	terms, gaps, seen := 0, 0, 0
 	for seed := from; seed < from+count; seed++ {
 		nodes := []string{"a", "b", "c", "d"}
