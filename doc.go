@@ -3,6 +3,7 @@
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
 //	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	barrier   Barrier, Double, Cyclic, Latch: parties that wait for each other
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit
