@@ -5,6 +5,7 @@
 //	lock      Mutex, RWMutex, Semaphore, and All for several at once: handles with
 //	          a context, a fencing token and a guard
 //	election  who of several candidates leads, with hand-over and observers
+//	barrier   Barrier, Double, Cyclic, Latch: parties that wait for each other
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

@@ -12,6 +12,7 @@ var errUnfinished = errors.New("did not return")
 // of the parties, so that one that dies meanwhile stops it.
 type action struct {
 	run    func(context.Context) error // nil once it was started, or if there is none
+	work   func() (done func())        // tells the session, which waits for it before it gives the lease back
 	cancel context.CancelFunc
 	parent context.Context
 	ctx    context.Context // ends when the action has ended, and with parent
@@ -20,8 +21,8 @@ type action struct {
 	err    error         // what it returned
 }
 
-func newAction(ctx context.Context, f func(context.Context, int64) error, generation int64) *action {
-	a := &action{parent: ctx}
+func newAction(ctx context.Context, work func() func(), f func(context.Context, int64) error, generation int64) *action {
+	a := &action{parent: ctx, work: work}
 	a.ctx, a.wake = context.WithCancel(ctx)
 	if f != nil {
 		a.run = func(ctx context.Context) error { return f(ctx, generation) }
@@ -36,7 +37,9 @@ func (a *action) ended() bool {
 		run := a.run
 		ctx, cancel := context.WithCancel(a.parent)
 		a.run, a.cancel, a.over = nil, cancel, make(chan struct{})
+		done := a.work()
 		go func() {
+			defer done()
 			defer a.wake()
 			defer close(a.over)
 			defer func() {

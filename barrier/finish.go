@@ -139,8 +139,11 @@ func (a *arrival) step(ctx context.Context, known error) (result error, certain 
 		// The others have noticed it first.
 		a.key.Discard(a.letGo)
 		return a.key.Missing(ctx), true
-	case outcome == broken && a.view.mod == a.ticket.after && a.view.gate == 0:
-		// The keeper has died, and nobody has written that down.
+	case outcome == broken && a.view.mod == a.ticket.after && (a.view.gate == 0 || a.passage.exit):
+		// The keeper has died, and nobody has written that down. At an entrance
+		// those who wait at a gate since then are others, and it is not theirs; at
+		// an exit they are of the same round, and must not take a key that is
+		// removed here for that of a dead party.
 		if !a.breakGate(ctx, b) {
 			return nil, false
 		}

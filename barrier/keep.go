@@ -20,13 +20,14 @@ type keeper struct {
 	record  record // the one that the decision replaces
 	self    Party
 	key     string // its own
+	work    func() (done func())
 	probe   prefixwatch.Config
 }
 
 func (a *arrival) keeper() *keeper {
 	return &keeper{
 		gate: a.gate, passage: a.passage, ticket: a.ticket, record: a.view.record,
-		self: a.self, key: a.key.Name(),
+		self: a.self, key: a.key.Name(), work: a.epoch.Work,
 		probe: prefixwatch.Config{Key: a.site.parties(), Prefix: true, From: a.ticket.at, Probe: a.epoch.TTL()},
 	}
 }
@@ -41,7 +42,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	}
 	watch := prefixwatch.Open(ctx, k.session.Client(), k.probe)
 	defer watch.Close()
-	act := newAction(ctx, k.passage.action, k.record.Generation+1)
+	act := newAction(ctx, k.work, k.passage.action, k.record.Generation+1)
 	defer act.stop()
 	for now := (members{}); ; {
 		update, err := watch.Next(act.ctx)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gotenure/tenure/barrier"
 	"github.com/gotenure/tenure/integration/harness"
+	"github.com/gotenure/tenure/session"
 )
 
 func TestADifferentPartyCountIsAnErrorWithBothNumbersAndLeavesNoKey(t *testing.T) {
@@ -227,6 +228,41 @@ func TestAPartyThatDiesStopsTheAction(t *testing.T) {
 		named(t, harness.Got(t, first).err, "mortal", barrier.ReasonDied)
 		require.ErrorIs(t, harness.Got(t, second).err, barrier.ErrLost)
 	})
+}
+
+func TestClosingASessionWaitsForItsAction(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		s, running, finish := c.Session(t), make(chan struct{}), make(chan struct{})
+		action := barrier.WithAction(func(ctx context.Context, _ int64) error {
+			close(running)
+			<-ctx.Done()
+			<-finish
+			return nil
+		})
+		name := harness.Name(t)
+		waiting := awaitLater(harness.Context(t), barrier.NewCyclic(s, name, 1, action))
+		harness.Got(t, running)
+		ctx, cancel := context.WithCancel(harness.Context(t))
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close(ctx) }()
+		awaitClosing(t, s)
+		cancel()
+		require.ErrorIs(t, harness.Got(t, closed), session.ErrWorkRunning)
+		require.NotEmpty(t, c.Keys(t, partyKeys("cyclic", name)), "what the action stands on was given back")
+		close(finish)
+		require.ErrorIs(t, harness.Got(t, waiting).err, barrier.ErrLost)
+		require.NoError(t, s.Close(harness.Context(t)))
+	})
+}
+
+// awaitClosing waits until a session is being closed.
+func awaitClosing(t *testing.T, s *session.Session) {
+	t.Helper()
+	for {
+		if _, err := s.Epoch(harness.Context(t)); errors.Is(err, session.ErrClosed) {
+			return
+		}
+	}
 }
 
 func TestResetSendsEverybodyAwayAndTheBarrierGoesOn(t *testing.T) {
