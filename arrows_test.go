@@ -16,6 +16,7 @@ const module = "github.com/gotenure/tenure"
 // that is not named may not be there: say where it belongs first.
 var arrows = map[string][]string{
 	"":                     {},
+	"internal/balance":     {},
 	"internal/clock":       {},
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
