@@ -21,8 +21,9 @@ var arrows = map[string][]string{
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
-	"internal/waitqueue":   {"internal/keys", "internal/prefixwatch", "session"},
-	"lock":                 {"internal/keys", "internal/waitqueue", "session"},
+	"internal/leasekey":    {"session"},
+	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -24,17 +24,21 @@ func fill(t *testing.T, dir string, n int) (endpoints []string) {
 	return cluster.Endpoints()
 }
 
-// refused is an attempt to start that has to fail, without changing anything in dir.
-func refused(t *testing.T, dir string, adjust ...func(*embedded.Config)) error {
+// refused is an attempt to start that has to fail, without changing anything in dir and without leaving a goroutine.
+// No cluster may run meanwhile: etcd says that it is ready while some of its own goroutines have yet to begin.
+func refused(t *testing.T, dir string, adjust ...func(*embedded.Config)) (err error) {
+	t.Helper()
+	leavesNothing(t, func() { err = refusedBeside(t, dir, adjust...) })
+	return err
+}
+
+// refusedBeside is refused beside a cluster that runs.
+func refusedBeside(t *testing.T, dir string, adjust ...func(*embedded.Config)) error {
 	t.Helper()
 	before := tree(t, dir)
-	var err error
-	leavesNothing(t, func() {
-		var cluster *embedded.Cluster
-		cluster, err = embedded.Start(within(t), fast(append(adjust, in(dir))...))
-		require.Error(t, err)
-		require.Nil(t, cluster)
-	})
+	cluster, err := embedded.Start(within(t), fast(append(adjust, in(dir))...))
+	require.Error(t, err)
+	require.Nil(t, cluster)
 	require.ErrorContains(t, err, "embedded: starting: ")
 	require.Equal(t, before, tree(t, dir), "the folder was changed")
 	return err
@@ -66,9 +70,13 @@ func TestARelativeFolder(t *testing.T) {
 
 func TestOneClusterAtATimeWorksInAFolder(t *testing.T) {
 	dir := t.TempDir()
-	cluster := start(t, in(dir))
-	require.ErrorIs(t, refused(t, dir), embedded.ErrDirInUse)
-	putAndGet(t, cluster.Client())
+	leavesNothing(t, func() {
+		cluster, err := embedded.Start(within(t), fast(in(dir)))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, cluster.Close()) }()
+		require.ErrorIs(t, refusedBeside(t, dir), embedded.ErrDirInUse)
+		putAndGet(t, cluster.Client())
+	})
 }
 
 func TestAFolderOfAnotherSizeIsRefused(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/gotenure/tenure/internal/waitqueue"
+	"github.com/gotenure/tenure/internal/leasekey"
 )
 
 // A link is put into the context of an acquisition, and so into its handle's:
@@ -13,7 +13,7 @@ import (
 // of a thread of execution; the context is the nearest thing to it.
 type link struct {
 	prefix string
-	hold   atomic.Pointer[waitqueue.Hold] // nil until acquired
+	hold   atomic.Pointer[leasekey.Hold] // nil until acquired
 	outer  *link
 }
 
@@ -34,6 +34,6 @@ func enterChain(ctx context.Context, m *Mutex) (context.Context, *link, error) {
 
 // sameCluster tells whether a hold is in the etcd cluster of m, though perhaps
 // in another session.
-func (m *Mutex) sameCluster(hold *waitqueue.Hold) bool {
+func (m *Mutex) sameCluster(hold *leasekey.Hold) bool {
 	return hold.Epoch().Session() == m.session || hold.Epoch().Cluster() == m.session.Cluster()
 }

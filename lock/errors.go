@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gotenure/tenure/internal/leasekey"
 	"github.com/gotenure/tenure/internal/waitqueue"
 )
 
@@ -54,15 +55,15 @@ func explain(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, waitqueue.ErrReleased):
+	case errors.Is(err, leasekey.ErrReleased):
 		return ErrUnlocked
-	case errors.Is(err, waitqueue.ErrPending):
+	case errors.Is(err, leasekey.ErrPending):
 		return fmt.Errorf("%w: %q: %w", ErrPending, name, err)
 	case errors.Is(err, waitqueue.ErrBusy):
 		return fmt.Errorf("%w: %q", ErrLocked, name)
-	case errors.Is(err, waitqueue.ErrForeignKey):
+	case errors.Is(err, leasekey.ErrForeignKey):
 		return fmt.Errorf("%w: %q: %w", ErrShared, name, err)
-	case waitqueue.Lost(err):
+	case leasekey.Lost(err):
 		return fmt.Errorf("%w: %q: %w", ErrLost, name, err)
 	}
 	return fmt.Errorf("lock: %q: %w", name, err)

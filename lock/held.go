@@ -7,7 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/gotenure/tenure/internal/waitqueue"
+	"github.com/gotenure/tenure/internal/leasekey"
 )
 
 // unlockTimeout bounds the unlocking that Do does, whose caller may have a
@@ -19,7 +19,7 @@ const unlockTimeout = 5 * time.Second
 // again.
 type Held struct {
 	mutex *Mutex
-	hold  *waitqueue.Hold
+	hold  *leasekey.Hold
 }
 
 // Context is cancelled when the lock is unlocked or lost, and in the latter

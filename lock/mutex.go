@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
+	"github.com/gotenure/tenure/internal/leasekey"
 	"github.com/gotenure/tenure/internal/waitqueue"
 	"github.com/gotenure/tenure/session"
 )
@@ -86,8 +87,8 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 }
 
 // held makes the handle of what the queue returned.
-func (m *Mutex) held(chain *link) func(*waitqueue.Hold, error) (*Held, error) {
-	return func(hold *waitqueue.Hold, err error) (*Held, error) {
+func (m *Mutex) held(chain *link) func(*leasekey.Hold, error) (*Held, error) {
+	return func(hold *leasekey.Hold, err error) (*Held, error) {
 		if err != nil {
 			return nil, explain(m.name, err)
 		}

@@ -40,7 +40,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the end of the one right ahead is taken for the own turn",
-		edits: []edit{{"internal/waitqueue/place.go", "if p.alone {", "if true {"}},
+		edits: []edit{{"internal/waitqueue/place.go", "if p.alone && !p.movable {", "if true {"}},
 		rule:  "M1|M4",
 	},
 	{
@@ -50,40 +50,40 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a creation whose outcome is unknown is forgotten",
-		edits: []edit{{"internal/waitqueue/enter.go", "c.doubt = &fence", "c.doubt = nil"}},
+		edits: []edit{{"internal/leasekey/create.go", "k.doubt = &fence", "k.doubt = nil"}},
 		test:  "conformance TestATryAfterALockThatWasGivenUpFindsNoOldKey",
 	},
 	{
 		name: "the key of an attempt that was given up is adopted",
 		edits: []edit{
-			{"internal/waitqueue/enter.go", "c.doubt = &fence", "c.doubt = nil"},
-			{"internal/waitqueue/enter.go",
-				"return fmt.Errorf(\"%w: key %q, create revision %d\", ErrForeignKey, c.key, own[0].CreateRevision)",
-				"c.revision = own[0].CreateRevision\n\t\treturn nil"},
-			{"internal/waitqueue/enter.go",
-				"\t\tpause(ctx, failures)\n",
-				"\t\tif c.revision > 0 {\n\t\t\treturn View{Revision: c.revision, Front: true}, nil\n\t\t}\n\t\tpause(ctx, failures)\n"},
+			{"internal/leasekey/create.go", "k.doubt = &fence", "k.doubt = nil"},
+			{"internal/leasekey/create.go",
+				"return nil, fmt.Errorf(\"%w: key %q, create revision %d\", ErrForeignKey, k.name, own[0].CreateRevision)",
+				"k.revision = own[0].CreateRevision\n\t\t\treturn nil, nil"},
+			{"internal/leasekey/create.go",
+				"\t\tPause(ctx, failures)\n",
+				"\t\tif found := c.Keys[0].revision; found > 0 {\n\t\t\treturn Created{Done: true, Revision: found}, nil\n\t\t}\n\t\tPause(ctx, failures)\n"},
 		},
 		test: "conformance TestATryAfterALockThatWasGivenUpFindsNoOldKey",
 	},
 	{
 		name:  "the deletion does not compare the revision",
-		edits: []edit{{"internal/waitqueue/claim.go", "txn.If(c.guard()).Then(", "txn.Then("}},
+		edits: []edit{{"internal/leasekey/key.go", "txn.If(k.Guard()).Then(", "txn.Then("}},
 		test:  "conformance TestARetriedUnlockNeverDeletesALaterAcquisition",
 	},
 	{
 		name:  "a creation does not compare the fence",
-		edits: []edit{{"internal/waitqueue/enter.go", "txn.If(absent, fence.Cmp()).Then(put, front)", "txn.If(absent).Then(put, front)"}},
+		edits: []edit{{"internal/leasekey/create.go", "len(c.If)+1), fence.Cmp())", "len(c.If)+1))"}},
 		test:  "conformance TestALockThatArrivesAfterItsCallerGaveUpLeavesNoKey",
 	},
 	{
 		name:  "a key is handed on although a guard was given out",
-		edits: []edit{{"internal/waitqueue/claim.go", "return !c.guarded && c.lost == nil", "return c.lost == nil"}},
+		edits: []edit{{"internal/waitqueue/claim.go", "reusable := !guarded && c.Lost()", "reusable := c.Lost()"}},
 		test:  "conformance TestAKeyWhoseGuardWasGivenOutIsNotHandedOn",
 	},
 	{
 		name:  "a failed deletion is not repeated",
-		edits: []edit{{"internal/waitqueue/claim.go", "\t\tif ended := cause(ctx, c.epoch); ended != nil {", "\t\tif ended := err; ended != nil {"}},
+		edits: []edit{{"internal/leasekey/key.go", "\t\tif ended := cause(ctx, k.epoch); ended != nil {", "\t\tif ended := err; ended != nil {"}},
 		rule:  "M[3-6]",
 	},
 }

@@ -4,6 +4,8 @@
 //	  sessions/<lease>             who owns the lease
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  elections/<name>/<lease>     one key per session that leads or stands
+//	  candidates/<name>/<lease>    what a candidate says about itself
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -63,6 +65,23 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
+
+// Elections is the prefix of all elections.
+func (s Space) Elections() string { return string(s) + "elections/" }
+
+// Election is the prefix of one election's candidates.
+func (s Space) Election(name string) (string, error) { return below(s.Elections(), name) }
+
+// Candidates is the prefix under which the candidates of the election at a key
+// prefix describe themselves. The election may be one of this space or not; two
+// elections never share it.
+func (s Space) Candidates(election string) (string, error) {
+	segment, ours := strings.CutPrefix(election, s.Elections())
+	if ours && strings.IndexByte(segment, '/') == len(segment)-1 && segment != "" {
+		return string(s) + "candidates/" + segment, nil
+	}
+	return below(string(s)+"candidates-at/", election)
+}
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

@@ -54,6 +54,27 @@ func TestLayout(t *testing.T) {
 	require.Equal(t, "/tenure/locks/orders/694d8f", keys.Member(prefix, 0x694d8f))
 	require.Equal(t, "/tenure/sessions/694d8f", space.Session(0x694d8f))
 	require.Equal(t, "/tenure/fences/694d8f/7", space.Fence(0x694d8f, 7))
+	prefix, err = space.Election("scheduler")
+	require.NoError(t, err)
+	require.Equal(t, "/tenure/elections/scheduler/", prefix)
+}
+
+func TestCandidatesOfEachElectionAreApart(t *testing.T) {
+	space := keys.Space("/tenure/")
+	for election, candidates := range map[string]string{
+		"/tenure/elections/scheduler/": "/tenure/candidates/scheduler/",
+		"/tenure/elections/a%2Fb/":     "/tenure/candidates/a%2Fb/",
+		"/tenure/elections/a/b/":       "/tenure/candidates-at/%2Ftenure%2Felections%2Fa%2Fb%2F/",
+		"/tenure/elections/":           "/tenure/candidates-at/%2Ftenure%2Felections%2F/",
+		"/other/":                      "/tenure/candidates-at/%2Fother%2F/",
+		"/other":                       "/tenure/candidates-at/%2Fother/",
+	} {
+		got, err := space.Candidates(election)
+		require.NoError(t, err)
+		require.Equal(t, candidates, got)
+	}
+	_, err := space.Candidates("/" + strings.Repeat("x", keys.MaxName))
+	require.ErrorIs(t, err, keys.ErrLongName)
 }
 
 func TestMemberRoundTrip(t *testing.T) {

@@ -31,11 +31,7 @@
 // the predecessor was known to be the first, its end is the grant; otherwise one
 // more read tells whether somebody is still ahead.
 //
-// # What is never left behind
-//
-// A transaction that creates a key compares the session's fence. If its outcome
-// is unknown, the fence is closed (see session.Epoch.Settle), after which the
-// key either exists or never will, and can be removed for certain. Clean-ups
-// go on in the background when the caller cannot wait, and the local turn is
-// passed on only when they are done.
+// The key's own life, and what becomes of an attempt to create it that was not
+// answered, is package leasekey's. The local turn is passed on only when
+// nothing of an attempt is left.
 package waitqueue

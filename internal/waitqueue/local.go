@@ -42,7 +42,7 @@ func (q *Queue) passOn(ctx context.Context, c *claim) bool {
 
 // nobodyElse tells whether no other session has a key in the queue.
 func (q *Queue) nobodyElse(ctx context.Context, c *claim) bool {
-	resp, err := prefixwatch.ReadAtLeast(ctx, q.session.Client(), c.revision, q.prefix,
+	resp, err := prefixwatch.ReadAtLeast(ctx, q.session.Client(), c.Revision(), q.prefix,
 		clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(2))
-	return err == nil && len(resp.Kvs) == 1 && resp.Kvs[0].CreateRevision == c.revision
+	return err == nil && len(resp.Kvs) == 1 && resp.Kvs[0].CreateRevision == c.Revision()
 }

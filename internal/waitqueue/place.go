@@ -53,6 +53,9 @@ const (
 // after the own key's creation, and is gone, is gone for good.
 type Place struct {
 	own Key
+	// movable: the own key may be removed in one revision with the one right
+	// ahead of it, by whoever owns. So the end of that one is no grant yet.
+	movable bool
 	// alone: the awaited predecessor was the only key ahead of the own one, so
 	// nobody is ahead once it is gone.
 	alone bool
@@ -77,7 +80,7 @@ func (p *Place) Looked(view View) Step {
 
 // Ended takes in that the awaited key was found gone at revision rev.
 func (p *Place) Ended(rev int64) Step {
-	if p.alone {
+	if p.alone && !p.movable {
 		return Step{Do: Granted, At: rev}
 	}
 	return Step{Do: Look, At: rev}

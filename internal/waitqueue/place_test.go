@@ -18,7 +18,8 @@ var update = flag.Bool("update", false, "write the transcripts anew")
 // The transcripts in testdata are conversations with a Place: a line that
 // begins with ">" is its answer to the line above. They are meant to be read.
 //
-//	enter OWN@REV front [whole]: KEY@REV ...   the entering transaction's view
+//	enter OWN@REV front [whole]: KEY@REV ...   the entering transaction's view;
+//	                                           "movable": of a key that may be moved
 //	look@REV [whole]: KEY@REV ...              what a read has shown
 //	ended@REV                                  the awaited key is gone
 func TestTranscripts(t *testing.T) {
@@ -67,7 +68,7 @@ func converse(t *testing.T, place *Place, line string) Step {
 	switch strings.Fields(said)[0] {
 	case "enter":
 		view.Front = true
-		*place = Place{}
+		*place = Place{movable: strings.Contains(said, " movable")}
 		return place.Enter(subject[0], view)
 	case fmt.Sprintf("look@%d", view.Revision):
 		return place.Looked(view)

@@ -5,16 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/gotenure/tenure/internal/keys"
+	"github.com/gotenure/tenure/internal/leasekey"
 	"github.com/gotenure/tenure/session"
 )
-
-// frontLimit is how many keys the entering transaction returns. Up to that
-// many members, a waiter needs no further read; beyond, the transaction stays
-// cheap, which matters because etcd runs it where it runs all writes.
-const frontLimit = 8
 
 // A Queue is a name that sessions queue for. It has no state of its own; all
 // that one session does on one prefix meets in the session.
@@ -56,7 +50,7 @@ func (q *Queue) seat() (*seat, func()) {
 // After an error nothing of the attempt is left in etcd, or it is being
 // removed. If the epoch or the key was lost while waiting, the error matches
 // what Lost reports; the place in the queue is gone then.
-func (q *Queue) Acquire(ctx context.Context, value func() string) (*Hold, error) {
+func (q *Queue) Acquire(ctx context.Context, value func() string) (*leasekey.Hold, error) {
 	s, letGo := q.seat()
 	c, err := s.take(ctx, letGo)
 	if err != nil {
@@ -66,7 +60,7 @@ func (q *Queue) Acquire(ctx context.Context, value func() string) (*Hold, error)
 		return h, nil
 	}
 	return q.claim(ctx, s, func(c *claim) error {
-		view, err := q.enter(ctx, c, value, nil)
+		view, err := q.enter(ctx, c, value)
 		if err != nil {
 			return err
 		}
@@ -77,7 +71,7 @@ func (q *Queue) Acquire(ctx context.Context, value func() string) (*Hold, error)
 // Try makes the caller the owner if nobody owns or waits, and otherwise
 // returns ErrBusy. It never queues up. It costs one transaction, none if a
 // goroutine of the same session is ahead.
-func (q *Queue) Try(ctx context.Context, value func() string) (*Hold, error) {
+func (q *Queue) Try(ctx context.Context, value func() string) (*leasekey.Hold, error) {
 	s, letGo := q.seat()
 	c, ok := s.tryTake(letGo)
 	if !ok {
@@ -86,25 +80,24 @@ func (q *Queue) Try(ctx context.Context, value func() string) (*Hold, error) {
 	if h := q.takeOver(ctx, c); h != nil {
 		return h, nil
 	}
-	free := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()
 	return q.claim(ctx, s, func(c *claim) error {
-		if _, err := q.enter(ctx, c, value, &free); err != nil {
+		if err := q.enterFree(ctx, c, value); err != nil {
 			return err
 		}
-		return c.watchOver()
+		return c.Track()
 	})
 }
 
 // takeOver makes the caller, who has the turn, the holder of a key that is
 // owned already. It returns nil if there is none, or if it was lost on the way;
 // then the caller has the turn and nothing else.
-func (q *Queue) takeOver(ctx context.Context, c *claim) *Hold {
+func (q *Queue) takeOver(ctx context.Context, c *claim) *leasekey.Hold {
 	if c == nil {
 		return nil
 	}
-	h := newHold(ctx, q, c)
-	if err := c.hold(h); err != nil {
-		c.epoch.Untrack(c.tracked)
+	h, err := q.hold(ctx, c)
+	if err != nil {
+		c.Untrack()
 		return nil
 	}
 	return h
@@ -112,21 +105,21 @@ func (q *Queue) takeOver(ctx context.Context, c *claim) *Hold {
 
 // claim makes a claim for a caller who has the turn, has it won, and returns
 // the hold. After an error it cleans up and the turn ends.
-func (q *Queue) claim(ctx context.Context, s *seat, win func(*claim) error) (*Hold, error) {
+func (q *Queue) claim(ctx context.Context, s *seat, win func(*claim) error) (*leasekey.Hold, error) {
 	epoch, err := q.session.Epoch(ctx)
 	if err != nil {
 		s.leave()
 		return nil, err
 	}
-	c := &claim{seat: s, epoch: epoch, key: keys.Member(q.prefix, epoch.Lease())}
-	h := newHold(ctx, q, c)
-	if err = win(c); err == nil {
+	c := &claim{Key: leasekey.New(epoch, keys.Member(q.prefix, epoch.Lease())), seat: s}
+	err = win(c)
+	if err == nil {
 		c.fresh = time.Now()
-		err = c.hold(h)
+		var h *leasekey.Hold
+		if h, err = q.hold(ctx, c); err == nil {
+			return h, nil
+		}
 	}
-	if err != nil {
-		c.giveUp()
-		return nil, err
-	}
-	return h, nil
+	c.Discard(s.leave)
+	return nil, err
 }

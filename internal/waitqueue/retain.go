@@ -28,7 +28,7 @@ func (q *Queue) keep(c *claim) bool {
 }
 
 func (q *Queue) startKeeper(c *claim) *keeper {
-	watched, stop := context.WithCancel(c.epoch.Context())
+	watched, stop := context.WithCancel(c.Epoch().Context())
 	k := &keeper{}
 	k.idle = time.AfterFunc(q.retention, func() {
 		if c.seat.keeps(c) {
@@ -36,13 +36,13 @@ func (q *Queue) startKeeper(c *claim) *keeper {
 		}
 	})
 	s, letGo := q.seat() // the seat outlives its users while it has a key
-	c.epoch.Background(func(ctx context.Context) {
+	c.Epoch().Background(func(ctx context.Context) {
 		defer stop()
 		defer k.idle.Stop()
 		q.awaitOthers(watched, c)
-		// If somebody holds the key by now, that one's Release gives it back.
+		// If somebody holds the key by now, that one's release gives it back.
 		if s.reclaim(c, letGo) {
-			_ = c.release(ctx) // fails only if the lease takes the key along
+			_ = c.Release(ctx, s.leave) // fails only if the lease takes the key along
 		}
 	})
 	return k
@@ -53,7 +53,7 @@ func (q *Queue) startKeeper(c *claim) *keeper {
 // keep the key.
 func (q *Queue) awaitOthers(ctx context.Context, c *claim) {
 	watch := prefixwatch.Open(ctx, q.session.Client(), prefixwatch.Config{
-		Key: q.prefix, Prefix: true, KeysOnly: true, From: c.revision, Probe: c.epoch.TTL(),
+		Key: q.prefix, Prefix: true, KeysOnly: true, From: c.Revision(), Probe: c.Epoch().TTL(),
 	})
 	defer watch.Close()
 	for {
@@ -62,7 +62,7 @@ func (q *Queue) awaitOthers(ctx context.Context, c *claim) {
 			return
 		}
 		for _, ev := range update.Events {
-			own := string(ev.Kv.Key) == c.key
+			own := string(ev.Kv.Key) == c.Name()
 			if own == (ev.Type == clientv3.EventTypeDelete) {
 				return
 			}

@@ -6,30 +6,32 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/leasekey"
 	"github.com/gotenure/tenure/internal/prefixwatch"
 )
 
 // waitTurn waits until nobody is ahead of the claim's key.
 func (q *Queue) waitTurn(ctx context.Context, c *claim, view View) error {
-	if err := c.watchOver(); err != nil {
+	if err := c.Track(); err != nil {
 		return err
 	}
-	var place Place
-	step := place.Enter(Key{Name: c.key, Create: c.revision}, view)
+	place := Place{movable: c.movable}
+	step := place.Enter(Key{Name: c.Name(), Create: c.Revision()}, view)
 	if step.Do == Granted {
 		return nil
 	}
 	// The wait also ends when the key is lost, alone or with the epoch.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.onLoss(func(cause error) { cancel(cause) })
-	defer c.onLoss(nil)
+	if err := c.OnLoss(func(cause error) { cancel(cause) }); err != nil {
+		return err
+	}
 	for {
 		switch step.Do {
 		case Granted:
 			return nil
 		case Evicted:
-			return c.evicted(ctx)
+			return c.Missing(ctx)
 		case Look:
 			view, err := q.look(ctx, c, step.At)
 			if err != nil {
@@ -52,7 +54,7 @@ func (q *Queue) look(ctx context.Context, c *claim, rev int64) (View, error) {
 	for failures := 0; ; failures++ {
 		resp, err := prefixwatch.ReadAtLeast(ctx, q.session.Client(), rev, q.prefix,
 			clientv3.WithPrefix(), clientv3.WithKeysOnly(),
-			clientv3.WithMaxCreateRev(c.revision),
+			clientv3.WithMaxCreateRev(c.Revision()),
 			clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend),
 			clientv3.WithLimit(3))
 		if err == nil {
@@ -61,10 +63,10 @@ func (q *Queue) look(ctx context.Context, c *claim, rev int64) (View, error) {
 		if ctx.Err() != nil {
 			return View{}, context.Cause(ctx)
 		}
-		if refused(err) {
+		if leasekey.Refused(err) {
 			return View{}, fmt.Errorf("read the queue %q: %w", q.prefix, err)
 		}
-		pause(ctx, failures)
+		leasekey.Pause(ctx, failures)
 	}
 }
 
@@ -72,7 +74,7 @@ func (q *Queue) look(ctx context.Context, c *claim, rev int64) (View, error) {
 // which it was. Only one waiter watches each key, so a release wakes one.
 func (q *Queue) await(ctx context.Context, c *claim, step Step) (int64, error) {
 	watch := prefixwatch.Open(ctx, q.session.Client(), prefixwatch.Config{
-		Key: step.Behind.Name, KeysOnly: true, NoPuts: true, From: step.At, Probe: c.epoch.TTL(),
+		Key: step.Behind.Name, KeysOnly: true, NoPuts: true, From: step.At, Probe: c.Epoch().TTL(),
 	})
 	defer watch.Close()
 	for first := true; ; first = false {

@@ -1,4 +1,4 @@
-package waitqueue
+package leasekey
 
 import (
 	"errors"
@@ -12,8 +12,6 @@ import (
 
 // Errors that the packages above translate into their own words.
 var (
-	// ErrBusy: somebody else owns or waits, and the caller does not want to.
-	ErrBusy = errors.New("busy")
 	// ErrReleased: the hold was released before.
 	ErrReleased = errors.New("released")
 	// ErrPending: the key could not be removed in time; it is removed in the
@@ -24,17 +22,16 @@ var (
 	ErrForeignKey = errors.New("another program uses this session's lease on the same name")
 )
 
-// Lost tells whether an error of Acquire or Release means that the ownership
-// or the place in the queue was lost, rather than given up.
+// Lost tells whether an error means that a key was lost, rather than given up.
 func Lost(err error) bool {
 	var deleted *session.KeyError
 	return errors.Is(err, session.ErrLost) || errors.Is(err, session.ErrClosed) || errors.As(err, &deleted)
 }
 
-// refused tells whether an error of a write means that it was certainly not
+// Refused tells whether an error of a write means that it was certainly not
 // applied, and that repeating it is useless. After all others it may be
 // applied at any time.
-func refused(err error) bool {
+func Refused(err error) bool {
 	code := status.Code(err)
 	if e := (rpctypes.EtcdError{}); errors.As(err, &e) {
 		code = e.Code()

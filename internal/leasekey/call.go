@@ -1,4 +1,4 @@
-package waitqueue
+package leasekey
 
 import (
 	"context"
@@ -13,16 +13,16 @@ const (
 	// cheap; one that waits for a dead connection is not.
 	attemptTimeout = 2 * time.Second
 
-	// giveUpGrace is how long an unsuccessful Acquire waits for its own
+	// discardGrace is how long an unsuccessful acquisition waits for its own
 	// clean-up before it leaves it to the background.
-	giveUpGrace = 250 * time.Millisecond
+	discardGrace = 250 * time.Millisecond
 
 	minPause = 10 * time.Millisecond
 	maxPause = 500 * time.Millisecond
 )
 
-// pause waits before the next attempt, or returns early when ctx ends.
-func pause(ctx context.Context, failures int) {
+// Pause waits before the next attempt, or returns early when ctx ends.
+func Pause(ctx context.Context, failures int) {
 	d := min(maxPause, minPause<<min(failures, 10))
 	timer := time.NewTimer(d/2 + rand.N(d/2))
 	defer timer.Stop()
@@ -32,13 +32,13 @@ func pause(ctx context.Context, failures int) {
 	}
 }
 
-// begin starts a transaction with the time limit of one attempt. The caller
+// Begin starts a transaction with the time limit of one attempt. The caller
 // calls cancel after Commit.
 //
 // It is a timer here and not a deadline of the context, which would travel
 // with the request and be kept a second time, by etcd: a fortieth of the
 // whole cost of a commit.
-func begin(ctx context.Context, client *clientv3.Client) (txn clientv3.Txn, cancel func()) {
+func Begin(ctx context.Context, client *clientv3.Client) (txn clientv3.Txn, cancel func()) {
 	ctx, stop := context.WithCancel(ctx)
 	timer := time.AfterFunc(attemptTimeout, stop)
 	return client.Txn(ctx), func() {
