@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/leasekey":    {"session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"leaderworker":         {"election", "internal/balance", "internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 }
 

@@ -6,7 +6,7 @@
 //	  locks/<name>/<lease>         one key per session that holds or waits
 //	  elections/<name>/<lease>     one key per session that leads or stands
 //	  candidates/<name>/<lease>    what a candidate says about itself
-//	pools/<name>/...             a group of workers, see Pool
+//	  pools/<name>/...             a group of workers, see Pool
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
