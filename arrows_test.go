@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"leaderworker":         {"election", "internal/balance", "internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
+	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -166,3 +166,37 @@ func TestNextCanBeCalledAgainAfterItsContextEnded(t *testing.T) {
 		require.ErrorIs(t, err, prefixwatch.ErrClosed)
 	})
 }
+
+func TestAWatchFollowsFromAPastRevision(t *testing.T) {
+	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+		prefix := "/" + harness.Name(t) + "/"
+		first := put(t, c, prefix+"a", "1")
+		put(t, c, prefix+"b", "2")
+		del(t, c, prefix+"b")
+		last := put(t, c, prefix+"c", "3")
+		follow := func(since int64) *prefixwatch.Watch {
+			w := prefixwatch.Open(context.Background(), c.Client(),
+				prefixwatch.Config{Key: prefix, Prefix: true, From: last, Since: since})
+			t.Cleanup(w.Close)
+			return w
+		}
+		w := follow(first)
+		update := watchNext(t, w)
+		require.Equal(t, first, update.Revision)
+		require.Equal(t, "reset, PUT a=1", told(update))
+		var events []string
+		for update.Revision < last {
+			update = watchNext(t, w)
+			events = append(events, told(update))
+		}
+		require.Equal(t, "PUT b=2, DELETE b=, PUT c=3", strings.Join(events, ", "))
+
+		_, err := c.Client().Compact(harness.Context(t), last)
+		require.NoError(t, err)
+		for name, since := range map[string]int64{"forgotten": first, "still to come": last + 1_000_000} {
+			update = watchNext(t, follow(since))
+			require.NotEqual(t, since, update.Revision, name)
+			require.Equal(t, "reset, PUT a=1, PUT c=3", told(update), name)
+		}
+	})
+}

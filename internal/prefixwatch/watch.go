@@ -38,6 +38,7 @@ type Config struct {
 	KeysOnly bool          // snapshots come without values
 	NoPuts   bool          // after a snapshot only deletions are reported
 	From     int64         // snapshots are taken at this revision or later
+	Since    int64         // the first snapshot is that of this revision, if etcd still has it
 	Probe    time.Duration // how long silence is believed; DefaultProbe if 0
 }
 
@@ -136,6 +137,9 @@ func (w *Watch) ended(ctx context.Context) error {
 
 // open creates the watch in etcd and, unless it resumes, reads the state.
 func (w *Watch) open(ctx context.Context) (Update, bool, error) {
+	if w.rev == 0 && w.cfg.Since > 0 {
+		return w.past(ctx)
+	}
 	created, err := w.create(ctx)
 	if err != nil {
 		return Update{}, false, w.failed(ctx, err)
@@ -150,6 +154,24 @@ func (w *Watch) open(ctx context.Context) (Update, bool, error) {
 		return Update{}, false, w.failed(ctx, err)
 	}
 	return update, true, nil
+}
+
+// past reads the state at the revision that is to be followed from. If etcd has
+// forgotten it, or never had it, the first snapshot is that of the present.
+func (w *Watch) past(ctx context.Context) (Update, bool, error) {
+	since := w.cfg.Since
+	resp, err := get(ctx, w.client, w.cfg.Key, append(w.readOptions(w.cfg.KeysOnly), clientv3.WithRev(since)))
+	switch {
+	case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, rpctypes.ErrFutureRev):
+		w.cfg.Since = 0
+		return Update{}, false, nil
+	case err != nil:
+		return Update{}, false, w.failed(ctx, err)
+	}
+	w.failures = 0
+	w.rev = since
+	w.confirm()
+	return Update{Revision: since, Reset: true, Events: w.view.replace(resp.Kvs, since)}, true, nil
 }
 
 // create opens the etcd watch and returns the revision it was created at.
