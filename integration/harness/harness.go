@@ -69,7 +69,7 @@ func Goroutines() []string {
 	return ours
 }
 
-var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|internal/)`)
+var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|leaderworker|internal/)`)
 
 // Config is a cluster for tests: quick elections and no fsync.
 func Config(members int) embedded.Config {
