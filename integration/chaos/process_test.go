@@ -32,7 +32,11 @@ const (
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
-		if err := hold(strings.Split(endpoints, ","), os.Getenv(nameVariable)); err != nil {
+		act := func(endpoints []string) error { return hold(endpoints, os.Getenv(nameVariable)) }
+		if pool := os.Getenv(poolVariable); pool != "" {
+			act = func(endpoints []string) error { return labour(endpoints, pool, os.Getenv(workerVariable)) }
+		}
+		if err := act(strings.Split(endpoints, ",")); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}

@@ -103,9 +103,13 @@ func (w *crew) awaitStatus(what string, ok func(leaderworker.Pool) bool) {
 func TestAChangeOfTheLeaderMovesNoShard(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		w := newCrew(t, c, leaderworker.Numbered(20))
-		for _, name := range []string{"a", "b", "c"} {
-			w.hire(name)
-		}
+		// One after the other, so that it is not what a leader would make of it
+		// that knows nothing.
+		w.hire("c")
+		w.shared(map[string]int{"c": 20})
+		w.hire("b")
+		w.shared(map[string]int{"b": 10, "c": 10})
+		w.hire("a")
 		w.until("all have some", func(at map[string]string) bool { return len(at) == 20 && len(counts(at)) == 3 })
 		w.awaitStatus("nothing moves", func(p leaderworker.Pool) bool { return len(p.Moves) == 0 && len(p.Shards) == 20 })
 		before := w.owners()

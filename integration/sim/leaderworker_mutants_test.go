@@ -25,7 +25,7 @@ var poolMutants = []mutant{
 	},
 	{
 		name:  "a shard that was taken is not waited for",
-		edits: []edit{{"leaderworker/desk.go", "return []order{{do: doAwait, shard: shard}}", "return nil"}},
+		edits: []edit{{"leaderworker/worker.go", "\t\t\tw.await(o.shard)", "\t\t\tw.waits[o.shard] = func() {}"}},
 		rule:  "L3",
 	},
 	{
