@@ -3,6 +3,7 @@
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
 //	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	leaderworker  shards shared out among workers, each with one owner at a time
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

@@ -75,6 +75,7 @@ func TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse(t *testing.T) {
 		w.hire("b")
 		w.shared(map[string]int{"a": 2, "b": 2})
 		before := w.owners()
+		require.Len(t, before, 4, "nor does the repetition")
 		w.arrives(repeated.Load())
 		require.Equal(t, before, w.owners(), "a release that arrives late deletes nobody else's key")
 		a.leave()
