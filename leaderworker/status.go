@@ -104,7 +104,7 @@ func Status(ctx context.Context, client *clientv3.Client, namespace, name string
 
 // status puts a view into the words of the users.
 func (v *view) status() Pool {
-	p := Pool{Revision: v.revision, Unplaced: v.plan.Unplaced, More: v.plan.More}
+	p := Pool{Revision: v.revision, Leader: v.leader(), Unplaced: v.plan.Unplaced, More: v.plan.More}
 	assigned := make(map[string]string)
 	for worker, a := range v.assigned {
 		for _, shard := range a.Shards {
@@ -112,11 +112,6 @@ func (v *view) status() Pool {
 		}
 	}
 	p.Workers = v.workers()
-	for _, w := range p.Workers {
-		if lease := v.leader(); lease != 0 && w.Lease == lease {
-			p.Leader = w.Name
-		}
-	}
 	names := make(map[string]bool)
 	for shard := range assigned {
 		names[shard] = true

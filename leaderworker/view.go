@@ -114,8 +114,8 @@ func (v *view) present(worker string) bool {
 	return ok && !m.Leaving
 }
 
-// leader is the lease of the election's first key, 0 if there is none.
-func (v *view) leader() clientv3.LeaseID {
+// leader is the worker that leads: what the election's first key proclaims.
+func (v *view) leader() string {
 	var first *mvccpb.KeyValue
 	for _, kv := range v.leaders {
 		if first == nil || kv.CreateRevision < first.CreateRevision {
@@ -123,7 +123,7 @@ func (v *view) leader() clientv3.LeaseID {
 		}
 	}
 	if first == nil {
-		return 0
+		return ""
 	}
-	return clientv3.LeaseID(first.Lease)
+	return string(first.Value)
 }

@@ -41,9 +41,9 @@ var poolMutants = []mutant{
 		rule:  "L3",
 	},
 	{
-		name:  "a leader begins anew",
+		name:  "a leader does not look at what was assigned",
 		edits: []edit{{"leaderworker/survey.go", "had: lastAssigned(v)}", "had: map[string]string{}}"}},
-		test:  "conformance TestAChangeOfTheLeaderMovesNoShard",
+		test:  "conformance TestALeaderThatLeavesMovesOnlyItsOwnShards",
 	},
 	{
 		name:  "a claim does not compare the fence",
