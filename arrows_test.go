@@ -16,6 +16,7 @@ const module = "github.com/gotenure/tenure"
 // that is not named may not be there: say where it belongs first.
 var arrows = map[string][]string{
 	"":                     {},
+	"internal/balance":     {},
 	"internal/clock":       {},
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
@@ -25,6 +26,7 @@ var arrows = map[string][]string{
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
+	"leaderworker":         {"election", "internal/balance", "internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
 	"barrier":              {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 }

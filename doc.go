@@ -6,6 +6,7 @@
 //	          a context, a fencing token and a guard
 //	election  who of several candidates leads, with hand-over and observers
 //	barrier   Barrier, Double, Cyclic, Latch: parties that wait for each other
+//	leaderworker  shards shared out among workers, each with one owner at a time
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

@@ -67,7 +67,11 @@ func eachKind(t *testing.T, test func(t *testing.T, c *harness.Cluster, kind str
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
-		if err := hold(strings.Split(endpoints, ",")); err != nil {
+		act := hold
+		if pool := os.Getenv(poolVariable); pool != "" {
+			act = func(endpoints []string) error { return labour(endpoints, pool, os.Getenv(workerVariable)) }
+		}
+		if err := act(strings.Split(endpoints, ",")); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}

@@ -180,7 +180,7 @@ func (m mutant) build(t *testing.T, root, pkg string) string {
 	overlayFile := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
 	binary := filepath.Join(dir, "sim.test")
-	cmd := exec.Command("go", "test", "-c", "-overlay", overlayFile, "-o", binary, "../"+pkg)
+	cmd := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", overlayFile, "-o", binary, "../"+pkg)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary

@@ -11,6 +11,7 @@
 //	  elections/<name>/<lease>     one key per session that leads or stands
 //	  candidates/<name>/<lease>    what a candidate says about itself
 //	  barriers/<kind>/<name>/      what a barrier of that kind consists of
+//	  pools/<name>/...             a group of workers, see Pool
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease

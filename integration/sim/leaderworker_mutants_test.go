@@ -1,0 +1,102 @@
+package sim
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var poolMutants = []mutant{
+	{
+		name: "a claim does not compare the owner before",
+		edits: []edit{{"leaderworker/owners.go", `clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
+			[]clientv3.Op{clientv3.OpPut`, `clientv3.Compare(clientv3.CreateRevision(key), ">", -1)},
+			[]clientv3.Op{clientv3.OpPut`}},
+		rule: "L1|L2|M3|M4|X1",
+	},
+	{
+		name:  "the owner key is deleted when the work is told to stop",
+		edits: []edit{{"leaderworker/worker.go", "\th.revoke(cause)", "\tw.owners.release(h.epoch, []*hold{h})\n\th.revoke(cause)"}},
+		rule:  "L1|X1|M3",
+	},
+	{
+		name:  "a shard that was taken is not waited for",
+		edits: []edit{{"leaderworker/worker.go", "\t\t\tw.await(o.shard)", "\t\t\tw.waits[o.shard] = func() {}"}},
+		rule:  "L3",
+	},
+	{
+		name: "the loss of the lease does not end the work",
+		edits: []edit{
+			{"leaderworker/hold.go", "h.end(fmt.Errorf(\"%w: %q: %w\", ErrLost, shard, cause))\n\t\tlost(h)", "_ = cause"},
+		},
+		rule: "L1|L3|X1",
+	},
+	{
+		name:  "shards of a worker that is gone stay with it",
+		edits: []edit{{"leaderworker/plan.go", "return now.Before(p.missing[worker])", "return !p.missing[worker].IsZero()"}},
+		rule:  "L3",
+	},
+	{
+		name:  "a leader does not look at what was assigned",
+		edits: []edit{{"leaderworker/survey.go", "had: lastAssigned(v)}", "had: map[string]string{}}"}},
+		test:  "conformance TestALeaderThatLeavesMovesOnlyItsOwnShards",
+	},
+	{
+		name:  "a claim does not compare the fence",
+		edits: []edit{{"leaderworker/owners.go", "txn.If(fence.Cmp()).Then(ops...)", "txn.Then(ops...)"}},
+		test:  "conformance TestAClaimThatArrivesLateOwnsNothing",
+	},
+	{
+		name:  "a claim whose outcome is unknown counts as failed",
+		edits: []edit{{"leaderworker/owners.go", "results[i].revision, results[i].taken = kvs[0].CreateRevision, false", "_ = record"}},
+		test:  "conformance TestAClaimWhoseAnswerWasLostIsOwnedOnce",
+	},
+	{
+		name: "a release does not compare the revision",
+		edits: []edit{{"leaderworker/owners.go", "clientv3.OpTxn([]clientv3.Cmp{h.guard()}, ",
+			"clientv3.OpTxn(nil, "}},
+		test: "conformance TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse",
+	},
+	{
+		name:  "the leader's writes are not guarded by the term",
+		edits: []edit{{"leaderworker/lead.go", "append(l.term.Guard(), batch.compare...)...", "batch.compare..."}},
+		test:  "conformance TestAnAssignmentOfADeposedLeaderIsRefused",
+	},
+	{
+		name:  "the leader's writes do not compare what they replace",
+		edits: []edit{{"leaderworker/lead.go", `clientv3.Compare(clientv3.ModRevision(key), "=", mod)`, `clientv3.Compare(clientv3.ModRevision(key), ">", min(-1, mod))`}},
+		test:  "conformance TestAnAssignmentThatArrivesLateReplacesNothing",
+	},
+	{
+		name:  "joining does not compare the fence",
+		edits: []edit{{"leaderworker/membership.go", `"=", m.mod), fence.Cmp())`, `"=", m.mod))`}},
+		test:  "conformance TestAJoiningThatArrivesLateLeavesNoMember",
+	},
+	{
+		name:  "a second process of one name joins all the same",
+		edits: []edit{{"leaderworker/membership.go", "case m.create > 0 && there.Run != m.record.Run:", "case false && there.Run == \"\":"}},
+		test:  "conformance TestASecondProcessOfOneNameWaitsForTheFirst",
+	},
+}
+
+func TestPoolMutantsAreCaught(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	for _, m := range poolMutants {
+		t.Run(m.name, func(t *testing.T) {
+			if pkg, test, ok := strings.Cut(m.test, " "); ok {
+				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
+				require.Error(t, err, "not caught")
+				require.Contains(t, out, "--- FAIL: "+test)
+				return
+			}
+			out, err := m.run(t, root, "sim", "-test.run=^TestShardsHoldUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
+			require.Error(t, err, "not caught in %d schedules", mutantSeeds/3+1)
+			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
+		})
+	}
+}
