@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/waitqueue":   {"internal/keys", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/waitqueue", "session"},
+	"config/internal/tree": {"internal/keys"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -4,6 +4,9 @@
 //	  sessions/<lease>             who owns the lease
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  config/<name>/live/          what is in force, and who wrote it last
+//	  config/<name>/history/<n>    what was in force before
+//	  config/<name>/instances/<lease>  what the owner of the lease has applied
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -63,6 +66,12 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
+
+// Configs is the prefix of all configurations.
+func (s Space) Configs() string { return string(s) + "config/" }
+
+// Config is the prefix of everything that belongs to one configuration.
+func (s Space) Config(name string) (string, error) { return below(s.Configs(), name) }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

@@ -54,6 +54,9 @@ func TestLayout(t *testing.T) {
 	require.Equal(t, "/tenure/locks/orders/694d8f", keys.Member(prefix, 0x694d8f))
 	require.Equal(t, "/tenure/sessions/694d8f", space.Session(0x694d8f))
 	require.Equal(t, "/tenure/fences/694d8f/7", space.Fence(0x694d8f, 7))
+	prefix, err = space.Config("limits")
+	require.NoError(t, err)
+	require.Equal(t, "/tenure/config/limits/", prefix)
 }
 
 func TestMemberRoundTrip(t *testing.T) {
