@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"internal/waitqueue":   {"internal/keys", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/waitqueue", "session"},
 	"config/internal/tree": {"internal/keys"},
+	"config":               {"config/internal/tree", "internal/keys", "internal/prefixwatch"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -69,7 +69,7 @@ func Goroutines() []string {
 	return ours
 }
 
-var library = regexp.MustCompile(`gotenure/tenure/(session|lock|internal/)`)
+var library = regexp.MustCompile(`gotenure/tenure/(session|lock|config|internal/)`)
 
 // Config is a cluster for tests: quick elections and no fsync.
 func Config(members int) embedded.Config {

@@ -157,6 +157,8 @@ func ParseJSON(data []byte) (any, error) {
 		return nil, fmt.Errorf("line %d: %w", line(data, syntax.Offset), err)
 	case errors.Is(err, io.EOF):
 		return nil, errors.New("line 1: it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("line %d: %w", line(data, int64(len(data))), err)
 	}
 	return nil, fmt.Errorf("line %d: %w", line(data, decoder.InputOffset()), err)
 }
