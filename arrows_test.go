@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"lock":                 {"internal/keys", "internal/waitqueue", "session"},
 	"config/internal/tree": {"internal/keys"},
 	"config":               {"config/internal/tree", "internal/keys", "internal/prefixwatch"},
+	"config/fleet":         {"config", "internal/keys", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -72,7 +73,7 @@ func (v *Value[T]) readBaseOnce(ctx context.Context) (base, error) {
 	for i := range kvs {
 		kvs[i] = resp.Responses[i].GetResponseRange().Kvs
 	}
-	b := base{content: contentOf(v.place, append(kvs[0][:len(kvs[0]):len(kvs[0])], kvs[1]...)), at: resp.Header.Revision}
+	b := base{content: contentOf(v.place, slices.Concat(kvs[0], kvs[1])), at: resp.Header.Revision}
 	switch {
 	case v.place.doc == "":
 		b.fields = kvs[0]
@@ -84,6 +85,9 @@ func (v *Value[T]) readBaseOnce(ctx context.Context) (base, error) {
 	}
 	if len(kvs[2]) == 1 {
 		b.headRev = kvs[2][0].ModRevision
+		if v.place.showsHead() {
+			b.revision = max(b.revision, b.headRev)
+		}
 		if err := json.Unmarshal(kvs[2][0].Value, &b.head); err != nil {
 			// Somebody has written nonsense there. It has a revision all the
 			// same, which is what matters.

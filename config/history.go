@@ -107,7 +107,8 @@ func (v *Value[T]) past(ctx context.Context, limit int) ([]Entry, error) {
 }
 
 // etcdsPast adds what etcd itself remembers, going back from one change to the
-// one before.
+// one before. A change that only deleted keys shows in none of them, but in the
+// record.
 func (v *Value[T]) etcdsPast(ctx context.Context, limit int, byRev map[int64]Entry) error {
 	rev := int64(0) // the newest
 	for range limit {
@@ -117,8 +118,14 @@ func (v *Value[T]) etcdsPast(ctx context.Context, limit int, byRev map[int64]Ent
 			return nil
 		case err != nil:
 			return err
-		case last == 0:
-			return nil // nothing was there, or it was deleted
+		}
+		for recorded := range byRev {
+			if rev == 0 || recorded <= rev {
+				last = max(last, recorded)
+			}
+		}
+		if last == 0 {
+			return nil // nothing was there, or another program deleted it
 		}
 		e := byRev[last]
 		e.Revision, e.body = last, &b

@@ -2,6 +2,7 @@ package config
 
 import (
 	"strconv"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -40,6 +41,10 @@ func newPlace(base string, o options) place {
 	}
 	return p
 }
+
+// showsHead tells whether who follows the content is told of every write, even of
+// one that only deleted keys.
+func (p place) showsHead() bool { return p.prefix && strings.HasPrefix(p.head, p.watch) }
 
 // slot is the key of the n-th change: names are used again, because etcd keeps
 // a name that was deleted until compaction.

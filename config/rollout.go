@@ -21,7 +21,7 @@ func (v *Value[T]) Stage(ctx context.Context, d *Draft, to Selection) (id string
 	switch {
 	case d.name != v.name:
 		return "", 0, fmt.Errorf("%w: the draft is of %q and not of %q", ErrConfig, d.name, v.name)
-	case !v.place.prefix || v.place.watch == v.place.fields:
+	case !v.place.showsHead():
 		return "", 0, fmt.Errorf("%w: changes cannot be staged for a configuration AtKey", ErrConfig)
 	}
 	s := stage{ID: rand.Text(), Author: v.opts.author, Time: time.Now().UTC().Truncate(time.Millisecond), Selection: to}

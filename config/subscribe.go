@@ -89,6 +89,23 @@ func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Step[T], error] {
 	}
 }
 
+// Snapshots yields the snapshot in force and then another one whenever anything
+// about it has changed: the value, the revision up to which etcd was looked at,
+// a rejection. A slow reader skips some. It ends with ctx or the Value.
+func (v *Value[T]) Snapshots(ctx context.Context) iter.Seq[Snapshot[T]] {
+	return func(yield func(Snapshot[T]) bool) {
+		first := v.state.Load()
+		if !yield(v.snapshot(first)) {
+			return
+		}
+		for s := range v.states(ctx, first) {
+			if !yield(v.snapshot(s)) {
+				return
+			}
+		}
+	}
+}
+
 // states yields the newest state whenever it is another than before, beginning
 // behind from, until ctx or the Value has ended.
 func (v *Value[T]) states(ctx context.Context, from *state[T]) iter.Seq[*state[T]] {

@@ -166,6 +166,24 @@ func (v *Value[T]) Apply(ctx context.Context, d *Draft) (int64, error) {
 	})
 }
 
+// MarshalBinary returns what the change would make of the configuration, for
+// Check in other processes. Secrets are in it as they would be in etcd.
+func (d *Draft) MarshalBinary() ([]byte, error) { return d.next.pack() }
+
+// Check tells whether this process would accept a draft, as its MarshalBinary
+// returned it: the error says why not. It does no I/O but to read the file of
+// WithFile.
+func (v *Value[T]) Check(draft []byte) error {
+	next, err := unpack(draft)
+	if err != nil {
+		return fmt.Errorf("config: %q: the draft cannot be read: %w", v.name, err)
+	}
+	if _, err := v.pipeline.loadBody(next, nil); err != nil {
+		return v.explain(fmt.Errorf("%w: %w", ErrRejected, err))
+	}
+	return nil
+}
+
 // onBase does something on what a draft was computed from, or fails if it is no
 // longer there.
 func (v *Value[T]) onBase(ctx context.Context, d *Draft, do func(from base) (int64, error)) (int64, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,7 +161,7 @@ func (v *Value[T]) take(update prefixwatch.Update, first bool) error {
 	c := v.content
 	if first {
 		c = content{revision: c.revision}
-		if v.place.prefix && v.place.fields == v.place.watch {
+		if v.place.prefix && !v.place.showsHead() {
 			// Without the head, nothing among the keys tells when the last
 			// one was deleted.
 			c.revision = max(c.revision, update.Revision)
@@ -233,6 +234,17 @@ func (v *Value[T]) publish(next *state[T]) {
 
 // Name returns the configuration's name.
 func (v *Value[T]) Name() string { return v.name }
+
+// Namespace returns the key prefix under which it lives, see WithNamespace.
+func (v *Value[T]) Namespace() string { return string(v.opts.space) }
+
+// Instance returns who WithInstance said this process is, and whether it did.
+func (v *Value[T]) Instance() (Instance, bool) {
+	if v.opts.instance == nil {
+		return Instance{}, false
+	}
+	return Instance{Name: v.opts.instance.Name, Labels: maps.Clone(v.opts.instance.Labels)}, true
+}
 
 // Get returns the value in force. It is one atomic load, allocates nothing and
 // goes on to work after Close. The value is shared: it must not be changed.

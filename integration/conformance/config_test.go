@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,26 +106,31 @@ func TestNoUpdateIsLostWhileWatchingBegins(t *testing.T) {
 	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
 		name := harness.Name(t)
 		client, _ := c.Dial(t)
-		var last atomic.Int64
-		ctx, stop := context.WithCancel(harness.Context(t))
-		var writer sync.WaitGroup
-		writer.Go(func() {
-			for n := 1; ctx.Err() == nil; n++ {
-				if resp, err := c.Client().Put(ctx, liveDoc(name), fmt.Sprintf(`{"max_conns": %d}`, n)); err == nil {
-					last.Store(resp.Header.Revision)
+		stop, stopped := make(chan struct{}), make(chan int64, 1)
+		go func() { // writes until it is stopped, and then tells the last revision
+			last := int64(0)
+			for n := 1; ; n++ {
+				select {
+				case <-stop:
+					stopped <- last
+					return
+				default:
+				}
+				if resp, err := c.Client().Put(harness.Context(t), liveDoc(name), fmt.Sprintf(`{"max_conns": %d}`, n)); err == nil {
+					last = resp.Header.Revision
 				}
 			}
-		})
+		}()
 		values := []*config.Value[limits]{}
 		for range 20 {
 			values = append(values, watchLimits(t, client, name))
 		}
-		stop()
-		writer.Wait()
+		close(stop)
+		last := harness.Got(t, stopped)
 		resp, err := c.Client().Get(harness.Context(t), liveDoc(name))
 		require.NoError(t, err)
 		for _, v := range values {
-			waitFor(t, v, resp.Kvs[0].ModRevision)
+			waitFor(t, v, last)
 			require.JSONEq(t, string(resp.Kvs[0].Value), fmt.Sprintf(`{"max_conns": %d}`, v.Get().MaxConns))
 		}
 	})

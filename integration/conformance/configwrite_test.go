@@ -442,6 +442,27 @@ func quoted(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
+// A change that only deletes leaves no key with its revision.
+func TestTheHistoryShowsDeletions(t *testing.T) {
+	eachLayout(t, func(t *testing.T, c *harness.Cluster, name string, layout config.Option) {
+		ctx := harness.Context(t)
+		v := watchLimits(t, c.Client(), name, layout)
+		first, err := v.Put(ctx, limits{Tags: map[string]string{"a": "1", "b": "2"}})
+		require.NoError(t, err)
+		second, err := v.Update(ctx, func(l *limits) error { delete(l.Tags, "b"); return nil })
+		require.NoError(t, err)
+		history, err := v.History(ctx, 10)
+		require.NoError(t, err)
+		require.Len(t, history, 2)
+		require.Equal(t, second, history[0].Revision)
+		require.Equal(t, []config.Change{{Path: "tags.b", Old: `"2"`}}, history[0].Changes)
+		require.Equal(t, first, history[1].Revision)
+		require.Contains(t, history[1].Changes, config.Change{Path: "tags.b", New: `"2"`})
+		require.Equal(t, second, waitFor(t, v, second).Revision)
+		require.Equal(t, second, watchLimits(t, c.Client(), name, layout).Snapshot().Revision)
+	})
+}
+
 func TestADraftShowsWhatWouldChangeAndIsAppliedToThatOrNotAtAll(t *testing.T) {
 	eachLayout(t, func(t *testing.T, c *harness.Cluster, name string, layout config.Option) {
 		ctx := harness.Context(t)

@@ -7,6 +7,8 @@
 //	  config/<name>/live/          what is in force, and who wrote it last
 //	  config/<name>/history/<n>    what was in force before
 //	  config/<name>/instances/<lease>  what the owner of the lease has applied
+//	  config/<name>/asks/<lease>   a draft that instances are to judge
+//	  config/<name>/answers/<lease>/<lease>  what one of them says
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease

@@ -45,7 +45,6 @@ type everything struct {
 	Pair     [2]int
 	Password string `secret:"true"`
 	Ignored  func() `config:"-"`
-	private  int
 }
 
 func schemaOf[T any](t *testing.T) *tree.Schema {
