@@ -160,6 +160,22 @@ func TestAValueSurvivesACompactionWhileItIsCutOff(t *testing.T) {
 	})
 }
 
+// A connection that has gone silent is found out, and nothing that was written
+// meanwhile is missing.
+func TestAValueThatWasCutOffHasAllThatWasWrittenMeanwhile(t *testing.T) {
+	harness.OneMember(t, func(c *harness.Cluster) {
+		name := harness.Name(t)
+		client, faults := c.Dial(t)
+		v := watchLimits(t, client, name, config.PerField(), config.WithMaxStaleness(time.Second))
+		waitFor(t, v, put(t, c, liveKeys(name)+"max_conns", "1"))
+		faults.Deafen()
+		put(t, c, liveKeys(name)+"tags/first", "1")
+		rev := put(t, c, liveKeys(name)+"tags/second", "1")
+		waitFor(t, v, rev)
+		require.Equal(t, map[string]string{"first": "1", "second": "1"}, v.Get().Tags)
+	})
+}
+
 // Defect 28: a removed key survives a reload, because the new value is merged
 // over the old one.
 func TestWhatIsRemovedIsGone(t *testing.T) {
