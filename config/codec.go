@@ -255,6 +255,9 @@ func decodeDocument(c Codec, document []byte) (t map[string]any, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name(), err)
 	}
+	if _, clean := c.(jsonCodec); clean {
+		return raw, nil // ParseJSON has made a tree
+	}
 	clean, err := normal(nil, raw)
 	if err != nil {
 		return nil, err

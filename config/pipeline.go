@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 
 	"github.com/gotenure/tenure/config/internal/tree"
 )
@@ -175,6 +176,9 @@ func (p *pipeline[T]) decode(merged map[string]any) (*T, error) {
 	v, err := p.schema.Decode(merged, tree.Reading{
 		Strict: p.opts.strict,
 		Open: func(path tree.Path, text string) (string, error) {
+			if !strings.HasPrefix(text, encryptedPrefix) {
+				return text, nil // before the path is put into words, for every text there is
+			}
 			return decryptField(p.opts.cipher, p.name, path.String(), text)
 		},
 	})

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cluster.Close()
 
 	print, finish := printer(out, *asJSON)
-	for _, row := range rows() {
+	for _, row := range slices.Concat(rows(), configRows()) {
 		if !match.MatchString(row.name) {
 			continue
 		}
