@@ -3,6 +3,8 @@
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
 //	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	config    a typed, validated value that follows etcd; needs no session
+//	config/fleet  who has applied which configuration, and staged roll-outs
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit
