@@ -4,14 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/gotenure/tenure/config"
 	"github.com/gotenure/tenure/integration/history"
@@ -177,57 +173,4 @@ func (c *configRun) checkUpdates(tr committed) (out []history.Violation) {
 		}
 	}
 	return out
-}
-
-var configMutants = []mutant{
-	{
-		name: "a new value is merged into the old one",
-		edits: []edit{{"config/pipeline.go", "	l.merged = p.merge(l.layers, p.opts.order)\n",
-			"	l.merged = p.merge(l.layers, p.opts.order)\n	if before != nil {\n		l.merged = tree.Merge(before.merged, l.merged)\n	}\n"}},
-		rule: "C1",
-	},
-	{
-		name:  "a value is used before it is validated",
-		edits: []edit{{"config/pipeline.go", "	if err := p.check(value); err != nil {\n		return nil, err\n	}\n", "	_ = p.check(value)\n"}},
-		rule:  "C1",
-	},
-	{
-		name:  "a broken watch resumes one revision too late",
-		edits: []edit{{"internal/prefixwatch/watch.go", "clientv3.WithRev(w.rev+1)", "clientv3.WithRev(w.rev+2)"}},
-		test:  "conformance TestAValueThatWasCutOffHasAllThatWasWrittenMeanwhile",
-	},
-	{
-		name:  "of several revisions at once only the last counts",
-		edits: []edit{{"config/value.go", "	if update.Reset {\n", "	if true {\n"}},
-		test:  "conformance TestAGoodRevisionRightBeforeABadOneIsReached",
-	},
-	{
-		name:  "an update does not compare what it was computed from",
-		edits: []edit{{"config/commit.go", "cmps := append(from.unchanged(v.place), ", "cmps := append([]clientv3.Cmp(nil), "}},
-		rule:  "C4",
-	},
-	{
-		name: "an update that was not answered is just made again",
-		edits: []edit{{"config/commit.go", "	if !errors.Is(err, errUnanswered) {\n		return rev, err\n	}\n	return v.settle(ctx, from, v.place.slot(",
-			"	if !errors.Is(err, errUnanswered) {\n		return rev, err\n	}\n	if ctx.Err() == nil {\n		return 0, errAgain\n	}\n	return v.settle(ctx, from, v.place.slot("}},
-		rule: "C4",
-	},
-}
-
-func TestConfigMutantsAreCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	for _, m := range configMutants {
-		t.Run(m.name, func(t *testing.T) {
-			if pkg, test, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
-				require.Error(t, err, "not caught")
-				require.Contains(t, out, "--- FAIL: "+test)
-				return
-			}
-			out, err := m.run(t, root, "sim", "-test.run=^TestConfigHoldsUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
-			require.Error(t, err, "not caught in %d schedules", mutantSeeds)
-			require.Regexp(t, `(?m)^\s+(`+m.rule+`) on `, out, "caught for another reason")
-		})
-	}
 }
