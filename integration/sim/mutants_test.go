@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +28,9 @@ type mutant struct {
 // An edit replaces the one place where old stands in a file.
 type edit struct{ file, old, new string }
 
-var mutants = []mutant{
+var mutants = slices.Concat(mutexMutants, askedMutants)
+
+var mutexMutants = []mutant{
 	{
 		name:  "the deadline counts from the receipt of the answer",
 		edits: []edit{{"session/renew.go", "err := e.renewOnce()\n", "err := e.renewOnce()\n\t\tsent = clock.Now()\n"}},

@@ -53,3 +53,28 @@ func TestWorkHasTimeToStopWhenItsHoldHasLastedTooLong(t *testing.T) {
 		})
 	}
 }
+
+func TestMutexHoldsUnderFaultsWhileLocksAreTakenAway(t *testing.T) { play(t, *seeds/3+1, 2, takeAway) }
+
+// takeAway is an operator that asks for the lock, takes it from its holder, and
+// throws waiters out.
+func takeAway(ctx context.Context, w *world.World) {
+	rnd := w.RandFor("operator")
+	for ctx.Err() == nil {
+		pause(ctx, upTo(rnd, 6*time.Second))
+		entries, err := lock.Queue(ctx, w.Direct(), "", "orders")
+		if err != nil || len(entries) == 0 {
+			continue
+		}
+		patience, cancel := context.WithTimeout(ctx, upTo(rnd, 4*time.Second))
+		switch rnd.IntN(4) {
+		case 0:
+			_ = entries[0].Request(patience, w.Direct(), "", "the operator")
+		case 1:
+			_ = entries[rnd.IntN(len(entries))].ForceRelease(patience, w.Direct(), "", "the operator")
+		default:
+			_ = entries[0].ForceRelease(patience, w.Direct(), "", "the operator")
+		}
+		cancel()
+	}
+}
