@@ -43,6 +43,17 @@ func entryOf(t *testing.T, held *lock.Held, queue func(context.Context) ([]lock.
 // requested waits until a holder was asked.
 func requested(t *testing.T, held *lock.Held) { t.Helper(); harness.Got(t, held.Requested()) }
 
+// listening returns once a session hears of requests as they come. Before, it
+// finds them when it looks for the first time.
+func listening(t *testing.T, s *session.Session) {
+	t.Helper()
+	mu := lock.NewMutex(s, harness.Name(t))
+	held := mustLock(t, mu)
+	require.NoError(t, mu.Request(harness.Context(t)))
+	requested(t, held)
+	mustUnlock(t, held)
+}
+
 func notRequested(t *testing.T, held *lock.Held) {
 	t.Helper()
 	select {
@@ -158,22 +169,6 @@ func TestARetainedLockIsGivenBackOnRequest(t *testing.T) {
 	})
 }
 
-func TestALockThatWasAskedForIsNotHandedOnInTheSession(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
-		mu := lock.NewMutex(c.Session(t), harness.Name(t))
-		held := mustLock(t, mu)
-		require.NoError(t, mu.Request(harness.Context(t)))
-		requested(t, held)
-		waiting := lockLater(harness.Context(t), mu)
-		mustUnlock(t, held)
-		got := harness.Got(t, waiting)
-		require.NoError(t, got.err)
-		require.NotEqual(t, held.Token()>>16, got.held.Token()>>16, "by a key of its own")
-		notRequested(t, got.held)
-		mustUnlock(t, got.held)
-	})
-}
-
 // The session hears of the request only when it holds the name again, by a key
 // of the same name.
 func TestARequestNeverReachesALaterHold(t *testing.T) {
@@ -187,6 +182,7 @@ func TestARequestNeverReachesALaterHold(t *testing.T) {
 		epoch, err := s.Epoch(harness.Context(t))
 		require.NoError(t, err)
 		requests := requestsTo(t, s)
+		listening(t, s)
 
 		heard := make(chan struct{}, 100)
 		faults.OnReceive(func(msg any) {
@@ -226,6 +222,7 @@ func TestARequestThatComesBeforeTheLocksAnswerIsNotLost(t *testing.T) {
 			client, faults := c.Dial(t)
 			s := c.SessionOn(t, client, session.WithTTL(time.Minute))
 			mu := lock.NewMutex(s, harness.Name(t))
+			listening(t, s)
 			requests, heard := requestsTo(t, s), make(chan struct{}, 10)
 			faults.OnReceive(func(msg any) {
 				resp, ok := msg.(*pb.WatchResponse)

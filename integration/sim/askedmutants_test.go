@@ -17,6 +17,7 @@ var askedMutants = []mutant{
 		name:  "a request that is faster than the lock's answer is forgotten",
 		edits: []edit{{"session/track.go", "ok && r.Revision == t.Revision {", "ok && r.Revision == 0 {"}},
 		test:  "conformance TestARequestThatComesBeforeTheLocksAnswerIsNotLost",
+		rare:  true,
 	},
 	{
 		name:  "a forced release deletes the key of a holder that has not been told",
@@ -26,12 +27,14 @@ var askedMutants = []mutant{
 	{
 		name:  "what was asked for is handed on within the session",
 		edits: []edit{{"internal/waitqueue/claim.go", " && !c.Wanted()", ""}},
-		test:  "conformance TestALockThatWasAskedForIsNotHandedOnInTheSession",
+		test:  "sim TestALockThatWasAskedForIsNotHandedOnInTheSession",
+		rare:  true,
 	},
 	{
 		name:  "work that is told to stop has no time for it",
 		edits: []edit{{"internal/leasekey/hold.go", "time.NewTimer(h.key.epoch.Margin())", "time.NewTimer(0)"}},
 		test:  "sim TestWorkHasTimeToStopWhenItsHoldHasLastedTooLong",
+		rare:  true,
 	},
 	{
 		name:  "what is to outlive a crash is not renewed",
@@ -42,5 +45,6 @@ var askedMutants = []mutant{
 		name:  "a clean release leaves the marker of a crash",
 		edits: []edit{{"internal/leasekey/asked.go", "if k.marker != \"\" {", "if false {"}},
 		test:  "conformance TestAfterACleanReleaseNobodyWaits",
+		rare:  true,
 	},
 }

@@ -54,6 +54,35 @@ func TestWorkHasTimeToStopWhenItsHoldHasLastedTooLong(t *testing.T) {
 	}
 }
 
+func TestALockThatWasAskedForIsNotHandedOnInTheSession(t *testing.T) {
+	world.Run(t, world.Config{Seed: 1}, func(t *testing.T, w *world.World) {
+		ctx := onWorldTime(w)
+		s, err := session.New(ctx, w.Dial("a").Client())
+		require.NoError(t, err)
+		mu := lock.NewMutex(s, "orders")
+		for _, asked := range []bool{false, true} {
+			held, err := mu.Lock(ctx)
+			require.NoError(t, err)
+			next := make(chan *lock.Held, 1)
+			go func() {
+				held, err := mu.Lock(ctx)
+				require.NoError(t, err)
+				next <- held
+			}()
+			if asked {
+				require.NoError(t, mu.Request(ctx))
+				<-held.Requested()
+			}
+			pause(ctx, time.Second) // it waits in the local queue
+			require.NoError(t, held.Unlock(ctx))
+			got := <-next
+			require.Equal(t, asked, held.Token()>>16 != got.Token()>>16, "by a key of its own if somebody has asked")
+			require.NoError(t, got.Unlock(ctx))
+		}
+		require.NoError(t, s.Close(ctx))
+	})
+}
+
 func TestMutexHoldsUnderFaultsWhileLocksAreTakenAway(t *testing.T) { play(t, *seeds/3+1, 2, takeAway) }
 
 // takeAway is an operator that asks for the lock, takes it from its holder, and
