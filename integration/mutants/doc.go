@@ -6,5 +6,7 @@
 // `go test -overlay`, so the library has no hooks for them, and an edit that no
 // longer fits fails the test.
 //
+//	go test ./integration/mutants                        those that random schedules catch
+//	go test ./integration/mutants -mutants.all           and those that certain tests catch
 //	go test ./integration/mutants -run 'Locks/the_deadline'
 package mutants

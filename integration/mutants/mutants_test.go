@@ -21,6 +21,10 @@ import (
 // very improbable that one gets through by luck.
 var seeds = flag.Uint64("mutants.seeds", 150, "how many schedules a mutant is played against at the most")
 
+// A mutant that a certain test catches stays caught for as long as its edits
+// fit, which is looked at each time; to build and run it costs seconds.
+var all = flag.Bool("mutants.all", false, "run also those that certain tests catch, not only those that random schedules do")
+
 // patience is how long a test waits that a mutant makes hang.
 const patience = 5 * time.Second
 
@@ -44,11 +48,15 @@ func catch(t *testing.T, in string, mutants []mutant) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel() // each is a process
-			if pkg, tests, ok := strings.Cut(m.test, " "); ok {
+			pkg, tests, certain := strings.Cut(m.test, " ")
+			switch {
+			case !certain:
+				m.breaksRules(t, cmp.Or(m.in, in))
+			case *all:
 				m.failsTests(t, pkg, tests)
-				return
+			default:
+				m.overlay(t, t.TempDir())
 			}
-			m.breaksRules(t, cmp.Or(m.in, in))
 		})
 	}
 }
@@ -85,14 +93,24 @@ func (m mutant) run(t *testing.T, pkg string, args ...string) (string, error) {
 // build compiles a package's tests against the mutant.
 func (m mutant) build(t *testing.T, pkg string) string {
 	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "mutant.test")
+	// Without symbols it is linked in half the time.
+	out, err := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", m.overlay(t, dir), "-o", binary, "../"+pkg).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return binary
+}
+
+// overlay writes the edited files into dir, and returns the one that says what
+// they replace.
+func (m mutant) overlay(t *testing.T, dir string) string {
+	t.Helper()
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	dir := t.TempDir()
 	replace := map[string]string{}
 	for i, e := range m.edits {
 		original := filepath.Join(root, e.file)
-		source := cmp.Or(replace[original], original)
-		text, err := os.ReadFile(source)
+		text, err := os.ReadFile(cmp.Or(replace[original], original))
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(string(text), e.old), "%s has changed: mend the mutant", e.file)
 		edited := filepath.Join(dir, fmt.Sprintf("%d.go", i))
@@ -101,11 +119,7 @@ func (m mutant) build(t *testing.T, pkg string) string {
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
-	overlayFile := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
-	binary := filepath.Join(dir, "mutant.test")
-	// Without symbols it is linked in half the time.
-	out, err := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", overlayFile, "-o", binary, "../"+pkg).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, overlay, 0o600))
+	return file
 }
