@@ -21,11 +21,14 @@ var arrows = map[string][]string{
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
-	"internal/leasekey":    {"session"},
+	"internal/groupcommit": {},
+	"internal/leasekey":    {"internal/groupcommit", "internal/keys", "internal/prefixwatch", "session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"lock":                 {"internal/admission", "internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 	"leaderworker":         {"election", "internal/balance", "internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
-	"lock":                 {"internal/keys", "internal/leasekey", "internal/waitqueue", "session"},
 	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
+	"barrier":              {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -2,7 +2,10 @@
 // several copies of a service use to agree on who does what.
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
-//	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	lock      Mutex, RWMutex, Semaphore, and All for several at once: handles with
+//	          a context, a fencing token and a guard
+//	election  who of several candidates leads, with hand-over and observers
+//	barrier   Barrier, Double, Cyclic, Latch: parties that wait for each other
 //	leaderworker  shards shared out among workers, each with one owner at a time
 //
 // All primitives of a process share one [session.Session]. This package itself

@@ -7,7 +7,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/admission"
 	"github.com/gotenure/tenure/internal/leasekey"
+	"github.com/gotenure/tenure/session"
 )
 
 // unlockTimeout bounds the unlocking that Do does, whose caller may have a
@@ -18,8 +20,9 @@ const unlockTimeout = 5 * time.Second
 // use. Once it is lost or unlocked it stays so; to have the lock again, lock
 // again.
 type Held struct {
-	mutex *Mutex
-	hold  *leasekey.Hold
+	name      string
+	hold      *leasekey.Hold
+	downgrade func(context.Context) (*admission.RWHold, error) // nil unless it is a writer's
 }
 
 // Context is cancelled when the lock is unlocked or lost, and in the latter
@@ -42,7 +45,9 @@ func (h *Held) Remaining() time.Duration { return h.hold.Remaining() }
 // refuses smaller ones, cannot be written by a holder that was overtaken.
 //
 // It is the create revision of the holder's key in etcd times 2^16, plus a
-// serial for the goroutines of one session that held that key in turn.
+// serial for the holds that followed each other on that key. Readers and
+// holders of permits, who hold beside each other, have tokens in the order in
+// which they queued up.
 func (h *Held) Token() int64 { return token(h.hold.Revision(), h.hold.Serial()) }
 
 // tokenBits is how much of a token counts the local holders of one key. The
@@ -55,7 +60,9 @@ func token(revision, local int64) int64 { return revision<<tokenBits | local }
 // Guard returns the comparisons that hold while the lock is held, for the If of
 // a transaction: the transaction then commits only if the ownership has not
 // passed on, whatever clocks and networks did meanwhile. After Unlock or a loss
-// it returns comparisons that never hold.
+// it returns comparisons that never hold. Without any operation, or with reads
+// only that are serializable, a transaction is answered by one member of etcd,
+// which may be behind.
 //
 // A hold whose guard was asked for is deleted in etcd by Unlock, even if
 // another goroutine of the session waits for the lock.
@@ -75,17 +82,32 @@ func (h *Held) Key() (key string, revision int64) { return h.hold.Key(), h.hold.
 // it never touches a later hold. It costs one transaction, or nothing if another
 // goroutine of the session takes over.
 func (h *Held) Unlock(ctx context.Context) error {
-	return explain(h.mutex.name, h.hold.Release(ctx))
+	return explain(h.name, h.hold.Release(ctx))
 }
 
-// run is Do's second half.
-func (h *Held) run(ctx context.Context, work func(context.Context, *Held) error) (err error) {
-	joined := h.hold.Epoch().Work()
+// Name is the name of the lock.
+func (h *Held) Name() string { return h.name }
+
+func (h *Held) err() error { return explain(h.name, h.hold.Err()) }
+
+func (h *Held) epoch() *session.Epoch { return h.hold.Epoch() }
+
+// A handle is what work is done under.
+type handle interface {
+	Context() context.Context
+	Unlock(ctx context.Context) error
+	err() error
+	epoch() *session.Epoch
+}
+
+// run is the second half of every Do.
+func run[H handle](ctx context.Context, h H, work func(context.Context, H) error) (err error) {
+	joined := h.epoch().Work()
 	defer joined()
 	// A session that is being closed waits for work that it knows of. If it
 	// did not know of this one, the lock is lost by now, and nothing has begun.
-	if err := h.hold.Err(); err != nil {
-		return explain(h.mutex.name, err)
+	if err := h.err(); err != nil {
+		return err
 	}
 
 	inner, cancel := context.WithCancelCause(h.Context())

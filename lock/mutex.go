@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/leasekey"
@@ -24,6 +23,7 @@ type Mutex struct {
 	name    string
 	queue   *waitqueue.Queue
 	owner   ownerPrefix
+	policy  policy
 	err     error // why the name cannot be used
 }
 
@@ -33,11 +33,16 @@ type Mutex struct {
 // that cannot work one that matches ErrOption.
 func NewMutex(s *session.Session, name string, opts ...Option) *Mutex {
 	o := resolve(keys.Space(s.Namespace()), name, opts)
+	queue := waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) })
+	if o.delay > 0 {
+		queue = queue.Delayed(o.delay)
+	}
 	return &Mutex{
 		session: s,
 		name:    name,
-		queue:   waitqueue.New(s, o.prefix, o.retention, func(err error) error { return explain(name, err) }),
+		queue:   queue,
 		owner:   newOwnerPrefix(s.Name()),
+		policy:  o.policy,
 		err:     o.err,
 	}
 }
@@ -64,11 +69,11 @@ func (m *Mutex) Lock(ctx context.Context) (*Held, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	ctx, chain, err := enterChain(ctx, m)
+	ctx, chain, err := enterChain(ctx, m.session, m.Prefix(), m.name, false)
 	if err != nil {
 		return nil, err
 	}
-	return m.held(chain)(m.queue.Acquire(ctx, m.value))
+	return m.held(ctx, chain, m.queue.Acquire)
 }
 
 // TryLock returns a handle if nobody holds the lock or waits for it, and
@@ -79,22 +84,23 @@ func (m *Mutex) TryLock(ctx context.Context) (*Held, error) {
 	if m.err != nil {
 		return nil, m.err
 	}
-	ctx, chain, err := enterChain(ctx, m)
+	ctx, chain, err := enterChain(ctx, m.session, m.Prefix(), m.name, false)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q, by the caller's own handle", ErrLocked, m.name)
 	}
-	return m.held(chain)(m.queue.Try(ctx, m.value))
+	return m.held(ctx, chain, m.queue.Try)
 }
 
-// held makes the handle of what the queue returned.
-func (m *Mutex) held(chain *link) func(*leasekey.Hold, error) (*Held, error) {
-	return func(hold *leasekey.Hold, err error) (*Held, error) {
-		if err != nil {
-			return nil, explain(m.name, err)
-		}
-		chain.hold.Store(hold)
-		return &Held{mutex: m, hold: hold}, nil
+// held makes the handle of what the queue returns.
+func (m *Mutex) held(ctx context.Context, chain *link,
+	how func(context.Context, func() string) (*leasekey.Hold, error)) (*Held, error) {
+	attempt := m.policy.attempt(m.name)
+	hold, err := how(ctx, m.owner.now)
+	if err != nil {
+		return nil, attempt.failed(err)
 	}
+	chain.set(hold, false)
+	return attempt.held(hold), nil
 }
 
 // Do runs work while holding the lock. The work's context has the values of
@@ -113,8 +119,5 @@ func (m *Mutex) Do(ctx context.Context, work func(ctx context.Context, h *Held) 
 	if err != nil {
 		return err
 	}
-	return held.run(ctx, work)
+	return run(ctx, held, work)
 }
-
-// value is what the key in etcd says about its owner.
-func (m *Mutex) value() string { return m.owner.since(time.Now()) }

@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/admission"
 	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/waitqueue"
 )
@@ -31,6 +32,9 @@ type Entry struct {
 	Foreign  []byte
 	Key      string
 	Lease    clientv3.LeaseID
+	Holds    bool  // it holds the lock, or is just finding out that it does
+	Write    bool  // of a reader-writer lock: it writes or waits to write
+	Permits  int64 // of a semaphore: so many
 	Revision int64 // the key's create revision, which orders the queue
 	Token    int64 // the fencing token that the first hold of the key has or will have
 }
@@ -66,15 +70,28 @@ func queue(ctx context.Context, client *clientv3.Client, prefix, name string) ([
 	}
 	entries := make([]Entry, len(members))
 	for i, member := range members {
-		entries[i] = Entry{
-			Key: member.Key, Lease: member.Lease,
-			Revision: member.Revision, Token: token(member.Revision, 0),
-		}
-		if json.Unmarshal(member.Value, &entries[i].Owner) != nil || entries[i].Owner.Session == "" {
-			entries[i].Owner, entries[i].Foreign = Owner{}, member.Value
-		}
+		entries[i] = newEntry(member.Key, member.Lease, member.Revision, member.Value)
+		entries[i].Holds = i == 0
 	}
 	return entries, nil
+}
+
+// entriesOf are those of locks that several may hold.
+func entriesOf(members []admission.Member) []Entry {
+	entries := make([]Entry, len(members))
+	for i, member := range members {
+		entries[i] = newEntry(member.Name, member.Lease, member.Create, member.Value)
+		entries[i].Holds, entries[i].Write, entries[i].Permits = member.Admitted, member.Writes(), member.Weight
+	}
+	return entries
+}
+
+func newEntry(key string, lease clientv3.LeaseID, revision int64, value []byte) Entry {
+	e := Entry{Key: key, Lease: lease, Revision: revision, Token: token(revision, 0)}
+	if json.Unmarshal(value, &e.Owner) != nil || e.Owner.Session == "" {
+		e.Owner, e.Foreign = Owner{}, value
+	}
+	return e
 }
 
 // ownerPrefix is the JSON of an owner but for its time, which is all that
@@ -96,6 +113,9 @@ func newOwnerPrefix(session string) ownerPrefix {
 func (p ownerPrefix) since(t time.Time) string {
 	return string(p) + t.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano) + `"}`
 }
+
+// now is the value of a key that is created now.
+func (p ownerPrefix) now() string { return p.since(time.Now()) }
 
 var (
 	pid  = os.Getpid()

@@ -2,8 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Close ends the session: it cancels the epoch's context with the cause
@@ -60,19 +63,27 @@ func (s *Session) last() *Epoch {
 	return s.current
 }
 
-// giveBack revokes the lease of the last epoch. Nobody renews it any more, so
-// after its TTL there is nothing left to give back.
+// giveBack revokes the lease of the last epoch, and what was to linger behind it
+// if it had been lost. Nobody renews it any more, so after its TTL there is
+// nothing left to give back.
 func (s *Session) giveBack(ctx context.Context, e *Epoch) error {
 	ctx, cancel := context.WithTimeout(ctx, e.ttl)
 	defer cancel()
+	leases := []clientv3.LeaseID{e.lease}
+	if errors.Is(context.Cause(e.ctx), ErrClosed) {
+		leases = append(leases, e.lingers.all()...)
+	}
 	for failures := 1; ; failures++ {
-		err := s.revoke(ctx, e)
+		err := s.revokeLease(ctx, e, leases[0])
 		if err == nil {
-			return nil
+			if leases = leases[1:]; len(leases) == 0 {
+				return nil
+			}
+			continue
 		}
 		pause(ctx, backoff(failures, 20*time.Millisecond, time.Second))
 		if ctx.Err() != nil {
-			return fmt.Errorf("session: close: lease %s is left to run out: %w", hex(e.lease), err)
+			return fmt.Errorf("session: close: lease %s is left to run out: %w", hex(leases[0]), err)
 		}
 	}
 }

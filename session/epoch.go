@@ -31,6 +31,7 @@ type Epoch struct {
 
 	end     sync.Once
 	track   tracker
+	lingers lingers
 	fences  atomic.Int64          // how many fences were closed
 	refused atomic.Pointer[error] // what the last attempt to renew said, if it failed
 }
@@ -49,6 +50,7 @@ func newEpoch(s *Session, number uint64, grant *pb.LeaseGrantResponse, sent time
 		cancel:   cancel,
 		kick:     make(chan struct{}, 1),
 		audits:   make(chan struct{}, 1),
+		lingers:  lingers{granting: make(chan struct{}, 1)},
 	}
 	return e
 }
@@ -75,6 +77,11 @@ func (e *Epoch) Lease() clientv3.LeaseID { return e.lease }
 // TTL returns the lease's time to live as etcd granted it, which may be longer
 // than asked for.
 func (e *Epoch) TTL() time.Duration { return e.ttl }
+
+// Margin is the time between the end of the epoch's context, if it is lost to
+// its deadline, and the earliest instant at which etcd can give what hangs on
+// the lease to somebody else: what work that is told to stop has for stopping.
+func (e *Epoch) Margin() time.Duration { return e.ttl - life(e.ttl) }
 
 // Cluster returns the id of the etcd cluster that granted the lease.
 func (e *Epoch) Cluster() uint64 { return e.cluster }

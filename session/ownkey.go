@@ -18,14 +18,15 @@ func (e *Epoch) describe() clientv3.Op {
 	return clientv3.OpPut(e.key(), e.session.description, clientv3.WithLease(e.lease))
 }
 
-// watchKey follows the session's own key. All keys of a lease go in one
-// revision, so its deletion is the first sign of a lease that somebody
-// revoked; a renewal would notice only much later.
+// watchKey follows the session's own key, and the requests below it. All keys of
+// a lease go in one revision, so the own key's deletion is the first sign of a
+// lease that somebody revoked; a renewal would notice only much later.
 func (e *Epoch) watchKey() {
 	watch := prefixwatch.Open(e.ctx, e.session.client, prefixwatch.Config{
-		Key: e.key(), KeysOnly: true, NoPuts: true, Probe: e.ttl,
+		Key: e.key(), End: e.session.cfg.space.SessionEnd(e.lease), Probe: e.ttl,
 	})
 	defer watch.Close()
+	gone := true // until it was seen
 	for {
 		update, err := watch.Next(e.ctx)
 		if err != nil {
@@ -35,10 +36,16 @@ func (e *Epoch) watchKey() {
 			}
 			return
 		}
-		last := len(update.Events) - 1
-		gone := last < 0 || update.Events[last].Type == clientv3.EventTypeDelete
+		for _, ev := range update.Events {
+			if string(ev.Kv.Key) == e.key() {
+				gone = ev.Type == clientv3.EventTypeDelete
+				continue
+			}
+			e.takeRequest(ev)
+		}
 		if gone {
 			e.restoreKey(update.Revision)
+			gone = false
 		}
 	}
 }

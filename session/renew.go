@@ -62,7 +62,17 @@ func (e *Epoch) renew(sent time.Duration) {
 func (e *Epoch) renewOnce() error {
 	ctx, cancel := context.WithTimeout(e.ctx, e.attemptTimeout())
 	defer cancel()
-	return keepAlive(ctx, e.session.client, e.lease)
+	// What lingers is renewed first and on the same stream: it must not be found
+	// to have been renewed earlier than the lease that it is to outlive.
+	gone, err := keepAlive(ctx, e.session.client, append(e.lingers.all(), e.lease))
+	for _, lease := range gone {
+		if lease == e.lease {
+			return rpctypes.ErrLeaseNotFound
+		}
+		e.session.log.Warn("a lingering lease is gone", "lease", hex(lease))
+		e.lingers.gone(lease)
+	}
+	return err
 }
 
 // attemptTimeout is how long one request may take that the lease depends on.
@@ -86,27 +96,33 @@ func (e *Epoch) lastError() error {
 	return nil
 }
 
-// keepAlive renews a lease once: one short stream, one request, one answer.
+// keepAlive renews leases once, one after the other: one short stream, a request
+// and an answer for each. It returns those that etcd does not know; after an
+// error what comes behind was not renewed, or nobody knows.
 // The client's own KeepAliveOnce repeats failed attempts without a pause and
 // its KeepAlive stays with one endpoint.
-func keepAlive(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID) error {
+func keepAlive(ctx context.Context, client *clientv3.Client, leases []clientv3.LeaseID) (gone []clientv3.LeaseID, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream
 	stream, err := pb.NewLeaseClient(client.ActiveConnection()).LeaseKeepAlive(ctx)
 	if err != nil {
-		return fmt.Errorf("open a keepalive stream: %w", clientv3.ContextError(ctx, err))
+		return nil, fmt.Errorf("open a keepalive stream: %w", clientv3.ContextError(ctx, err))
 	}
-	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
-		return fmt.Errorf("send a keepalive: %w", clientv3.ContextError(ctx, err))
+	for _, lease := range leases {
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(lease)}); err != nil {
+			return nil, fmt.Errorf("send a keepalive: %w", clientv3.ContextError(ctx, err))
+		}
 	}
-	answer, err := stream.Recv()
-	if err != nil {
-		return fmt.Errorf("receive a keepalive: %w", clientv3.ContextError(ctx, err))
+	for _, lease := range leases {
+		answer, err := stream.Recv()
+		if err != nil {
+			return gone, fmt.Errorf("receive a keepalive: %w", clientv3.ContextError(ctx, err))
+		}
+		if answer.TTL <= 0 {
+			gone = append(gone, lease)
+		}
 	}
-	if answer.TTL <= 0 {
-		return rpctypes.ErrLeaseNotFound
-	}
-	return nil
+	return gone, nil
 }
 
 // backoff is the pause before attempt n+1: doubling from low to high, and

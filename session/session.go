@@ -176,7 +176,7 @@ func (s *Session) lost(e *Epoch) {
 func (s *Session) sweep(e *Epoch) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.ttl)
 	defer cancel()
-	pause(ctx, e.ttl-life(e.ttl))
+	pause(ctx, e.Margin())
 	for failures := 1; ctx.Err() == nil; failures++ {
 		if s.revoke(ctx, e) == nil {
 			return
@@ -185,11 +185,15 @@ func (s *Session) sweep(e *Epoch) {
 	}
 }
 
-// revoke is one attempt to end a lease. One that is gone already is a success.
-func (s *Session) revoke(ctx context.Context, e *Epoch) error {
+// revoke is one attempt to end an epoch's lease.
+func (s *Session) revoke(ctx context.Context, e *Epoch) error { return s.revokeLease(ctx, e, e.lease) }
+
+// revokeLease is one attempt to end a lease of an epoch. One that is gone
+// already is a success.
+func (s *Session) revokeLease(ctx context.Context, e *Epoch, lease clientv3.LeaseID) error {
 	ctx, cancel := context.WithTimeout(ctx, max(e.attemptTimeout(), time.Second))
 	defer cancel()
-	_, err := s.client.Revoke(ctx, e.lease)
+	_, err := s.client.Revoke(ctx, lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -16,6 +17,9 @@ type Tracked struct {
 	// Lost is called at most once, with the cause, from a goroutine of the
 	// session; it must return at once.
 	Lost func(cause error)
+	// Asked, if not nil, is called when somebody wants the key back, once more
+	// if it is by force then, from any goroutine; it must return at once.
+	Asked func(force bool)
 }
 
 // A KeyError is the cause when a tracked key was deleted while its lease
@@ -34,6 +38,8 @@ type tracker struct {
 	mu    sync.Mutex
 	cause error // set once the epoch has ended
 	keys  map[string]*Tracked
+
+	requests map[string]request // for keys, tracked or not, by the keys' names
 }
 
 // Track begins to watch over a key. If the epoch has ended it returns the
@@ -42,19 +48,31 @@ type tracker struct {
 // It costs no call of its own: after each renewal the session asks etcd for
 // all the keys of its lease at once.
 func (e *Epoch) Track(t *Tracked) error {
-	e.track.mu.Lock()
-	defer e.track.mu.Unlock()
-	if e.track.cause != nil {
-		return e.track.cause
+	asked, err := e.track.add(t)
+	if err == nil && asked != nil && t.Asked != nil {
+		t.Asked(asked.Force) // before the key's creation was answered
 	}
-	if e.track.keys == nil {
-		e.track.keys = make(map[string]*Tracked)
+	return err
+}
+
+// add begins to track, and returns the request that there is for the key.
+func (tr *tracker) add(t *Tracked) (*request, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if tr.cause != nil {
+		return nil, tr.cause
 	}
-	if e.track.keys[t.Key] != nil {
-		return fmt.Errorf("session: key %q is tracked already", t.Key)
+	if tr.keys == nil {
+		tr.keys = make(map[string]*Tracked)
 	}
-	e.track.keys[t.Key] = t
-	return nil
+	if tr.keys[t.Key] != nil {
+		return nil, fmt.Errorf("session: key %q is tracked already", t.Key)
+	}
+	tr.keys[t.Key] = t
+	if r, ok := tr.requests[t.Key]; ok && r.Revision == t.Revision {
+		return &r, nil
+	}
+	return nil, nil
 }
 
 // Untrack ends what Track began and tells whether it came in time: if not,
@@ -102,7 +120,7 @@ func (e *Epoch) audit() {
 		case <-e.ctx.Done():
 			return
 		}
-		if err := e.auditOnce(e.ctx); err != nil && e.ctx.Err() == nil {
+		if err := errors.Join(e.auditOnce(e.ctx), e.dropRequests(e.ctx)); err != nil && e.ctx.Err() == nil {
 			e.session.log.Debug("audit failed", "err", err)
 		}
 	}

@@ -12,9 +12,6 @@ import (
 	"github.com/gotenure/tenure/session"
 )
 
-// errWaited ends the waiting of --wait.
-var errWaited = errors.New("the time for waiting has passed")
-
 // open connects and takes a lease.
 func (l *lockCommand) open(ctx context.Context, signals *signals) (s *session.Session, closeAll func(), err error) {
 	client, err := l.connect()

@@ -3,6 +3,7 @@ Tenure runs programs under a distributed lock and shows who holds what.
 
 	tenure lock NAME [flags] -- COMMAND [ARGS...]   run a program while holding a lock
 	tenure queue NAME                               who holds a lock, and who waits for it
+	tenure release NAME [--force]                   ask the holder to give a lock up, or take it away
 	tenure sessions                                 the live sessions of a namespace
 	tenure version
 
@@ -24,6 +25,10 @@ The program runs in a process group of its own, and only while the lock is held:
     that much earlier, at the price of giving up on an interruption that might have been survived.
   - SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 sent to the tool are passed on to the group, and the tool waits
     for the program to end. It sets no limit to that: the lock is kept, so waiting is safe.
+  - With --yield, the program gets SIGTERM when somebody asks for the lock with "tenure release". It may take its time:
+    the lock is kept until it has ended.
+  - When somebody takes the lock away with "tenure release --force", the whole group gets SIGTERM, and SIGKILL after
+    the grace, but half of the margin at most; the lock is free a margin after SIGTERM, or when the program has ended.
   - On Linux the program itself is killed when the tool is killed.
 
 It does not promise that two programs never overlap, because no lock with a time limit can:
@@ -56,7 +61,8 @@ the program's own etcd transactions.
 	0-255  the program's own
 	128+n  the program, or the tool before it ran one, was ended by signal n
 	120    bad usage
-	121    the lock was not had: it is taken (--try), or the time for waiting passed (--wait)
+	121    the lock was not had: it is taken (--try), or the time for waiting passed (--wait); or, of release, it is
+	       still held
 	122    the lock was lost, or could not be kept, while the program ran
 	123    etcd could not be reached
 	125    something else went wrong, such as etcd refusing the user

@@ -18,6 +18,9 @@ const (
 	exitSignal      = 128 // plus the signal
 )
 
+// errWaited ends the waiting of --wait.
+var errWaited = errors.New("the time for waiting has passed")
+
 // An exitError ends the tool with a code. A nil err ends it without a word.
 type exitError struct {
 	code int

@@ -26,6 +26,7 @@ type lockCommand struct {
 	ttl      time.Duration
 	grace    time.Duration
 	graceSet bool
+	yield    bool
 	session  string // its name, "" for the default
 	argv     []string
 }
@@ -72,6 +73,7 @@ Exit codes: the program's own, 128+n if signal n ended it, or
 	flags.DurationVar(&l.ttl, "ttl", session.DefaultTTL, "how long the lock stays taken if this machine dies; whole seconds")
 	flags.DurationVar(&l.grace, "grace", 0, "time between SIGTERM and SIGKILL when the lock cannot be kept,\n"+
 		"at most a third of the TTL (default: a twentieth of it, from 100ms to 500ms)")
+	flags.BoolVar(&l.yield, "yield", false, "send SIGTERM to the program when somebody asks for the lock (tenure release)")
 	flags.StringVar(&l.session, "name", "", "what to be called in the lock's queue (default: host and process id)")
 	l.register(cmd)
 	cmd.MarkFlagsMutuallyExclusive("try", "wait")

@@ -14,15 +14,20 @@ import "time"
 type plan struct {
 	notice time.Duration
 	grace  time.Duration
+	// forced is the grace when somebody takes the lock away, which nobody can know before: the key goes a margin
+	// after the end of the handle's context.
+	forced time.Duration
+	// yield: the program is asked to end when somebody asks for the lock.
+	yield bool
 }
 
 // plan makes the plan for a lease of the given TTL.
 func (l *lockCommand) plan(ttl time.Duration) plan {
 	half := margin(ttl) / 2
 	if !l.graceSet {
-		return plan{grace: half}
+		return plan{grace: half, forced: half, yield: l.yield}
 	}
-	return plan{grace: l.grace, notice: max(0, l.grace-half)}
+	return plan{grace: l.grace, notice: max(0, l.grace-half), forced: min(l.grace, half), yield: l.yield}
 }
 
 // margin is the time between a session's deadline and the earliest instant at which etcd can let its lease run out,

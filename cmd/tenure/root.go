@@ -27,7 +27,7 @@ func newRoot() *cobra.Command {
 	}
 	var g global
 	g.register(root)
-	root.AddCommand(newQueue(&g), newSessions(&g), newVersion())
+	root.AddCommand(newQueue(&g), newRelease(&g), newSessions(&g), newVersion())
 	root.AddCommand(unixCommands(&g)...)
 	return root
 }

@@ -30,12 +30,23 @@ type ending struct {
 // supervise waits for the program's end, passes signals on to it, and ends it when the lock cannot be kept.
 func supervise(p *program, held *lock.Held, plan plan, signals <-chan os.Signal) (end ending) {
 	lost := held.Context().Done()
+	var requested <-chan struct{}
+	if plan.yield {
+		requested = held.Requested()
+	}
 	var kill <-chan time.Time
-	tell := func(cause error) {
-		end.told, lost = cause, nil
+	terminate := func() {
 		p.signal(syscall.SIGTERM)
 		p.signal(syscall.SIGCONT) // one that is stopped would not notice
-		kill = time.After(plan.grace)
+	}
+	tell := func(cause error) {
+		end.told, lost = cause, nil
+		terminate()
+		grace := plan.grace
+		if errors.Is(cause, lock.ErrForced) {
+			grace = plan.forced
+		}
+		kill = time.After(grace)
 	}
 
 	look := time.NewTimer(0)
@@ -50,6 +61,9 @@ func supervise(p *program, held *lock.Held, plan plan, signals <-chan os.Signal)
 			return end
 		case sig := <-signals:
 			p.signal(sig.(syscall.Signal))
+		case <-requested: // the lock is kept, so there is time
+			requested = nil
+			terminate()
 		case <-lost:
 			tell(context.Cause(held.Context()))
 		case <-look.C:

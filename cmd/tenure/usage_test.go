@@ -39,6 +39,9 @@ func TestAMistakeIsSaidInOneLine(t *testing.T) {
 		{[]string{"lock", "a", "--", plain}, exitNotStarted, "permission denied"},
 		{[]string{"queue"}, exitUsage, "name a lock"},
 		{[]string{"queue", "a", "-o", "yaml"}, exitUsage, "must be table or json"},
+		{[]string{"release"}, exitUsage, "name a lock"},
+		{[]string{"release", "a", "--wait", "0s"}, exitUsage, "longer than 0"},
+		{[]string{"release", "a", "--namespace", "/"}, exitUsage, "namespace"},
 		{[]string{"sessions", "a"}, exitUsage, "a"},
 		{[]string{"sessions", "--namespace", "/"}, exitUsage, "namespace"},
 		{[]string{"sessions", "--timeout", "0s"}, exitUsage, "--timeout"},
@@ -56,7 +59,7 @@ func TestAMistakeIsSaidInOneLine(t *testing.T) {
 
 func TestAnUnreachableEtcdIsSaidInTime(t *testing.T) {
 	for _, args := range [][]string{
-		{"lock", "a", "--", "true"}, {"lock", "a", "--try", "--", "true"}, {"queue", "a"}, {"sessions"},
+		{"lock", "a", "--", "true"}, {"lock", "a", "--try", "--", "true"}, {"queue", "a"}, {"release", "a"}, {"sessions"},
 	} {
 		args = append([]string{"--endpoints", "127.0.0.1:1,127.0.0.1:2", "--timeout", "300ms"}, args...)
 		tool := launch(t, nil, args...)

@@ -1,4 +1,4 @@
-// Command bench measures Tenure beside etcd's own concurrency package, in one
+// Command bench measures Tenure beside etcd's own concurrency package and recipes, in one
 // process on one embedded etcd member with fsync, in alternating rounds, so
 // that the ratios mean something on a noisy machine.
 //
@@ -28,7 +28,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	do := func() error { return run(ctx, os.Args[1:], os.Stdout) }
+	if what := os.Getenv(leaderVariable); what != "" {
+		do = func() error { return lead(ctx, what) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -58,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cluster.Close()
 
 	print, finish := printer(out, *asJSON)
-	for _, row := range slices.Concat(rows(), shardRows()) {
+	for _, row := range slices.Concat(mutexRows(), familyRows(), electionRows(), barrierRows(), shardRows()) {
 		if !match.MatchString(row.name) {
 			continue
 		}

@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gotenure/tenure/lock"
-	"github.com/gotenure/tenure/session"
 )
 
 const etcdName = "etcd concurrency"
 
-func rows() []row {
+func mutexRows() []row {
 	var rows []row
 	alone := crowd{1, 1, 1, false}
 	for _, n := range []int{2, 8, 32, 128} {
@@ -80,27 +79,18 @@ func retainingLocker(ctx context.Context, env *env, client *clientv3.Client) (fu
 }
 
 func tenureLockerWith(ctx context.Context, env *env, client *clientv3.Client, opts ...lock.Option) (func(string) mutex, error) {
-	s, err := session.New(ctx, client, session.WithTTL(30*time.Second))
+	s, err := tenureSession(ctx, env, client)
 	if err != nil {
 		return nil, err
 	}
-	env.onClose(func() { s.Close(context.Background()) })
-	return func(name string) mutex {
-		mu := lock.NewMutex(s, name, opts...)
-		var held *lock.Held
-		return mutex{
-			lock:   func(ctx context.Context) (err error) { held, err = mu.Lock(ctx); return err },
-			unlock: func(ctx context.Context) error { return held.Unlock(ctx) },
-		}
-	}, nil
+	return func(name string) mutex { return handled(lock.NewMutex(s, name, opts...).Lock) }, nil
 }
 
 func etcdLocker(ctx context.Context, env *env, client *clientv3.Client) (func(string) mutex, error) {
-	s, err := concurrency.NewSession(client, concurrency.WithTTL(30), concurrency.WithContext(ctx))
+	s, err := etcdSession(ctx, env, client)
 	if err != nil {
 		return nil, err
 	}
-	env.onClose(func() { s.Close() })
 	return func(name string) mutex {
 		mu := concurrency.NewMutex(s, "/etcd/"+name)
 		return mutex{lock: mu.Lock, unlock: mu.Unlock}

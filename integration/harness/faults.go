@@ -21,7 +21,8 @@ type Faults struct {
 	mu     sync.Mutex
 	unary  func(req any, call func() error) error
 	stream func(method string) error
-	sent   func(req any)
+	sent   func(msg any)
+	got    func(msg any)
 	open   map[*seenStream]context.CancelFunc
 }
 
@@ -46,6 +47,13 @@ func (f *Faults) OnSend(see func(msg any)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent = see
+}
+
+// OnReceive is shown every message that arrives on a stream.
+func (f *Faults) OnReceive(see func(msg any)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = see
 }
 
 // Break ends all streams that are open, as a connection that breaks does.
@@ -143,6 +151,12 @@ func (s *seenStream) RecvMsg(msg any) error {
 	}
 	if status.Code(err) == codes.Canceled {
 		return ErrDown
+	}
+	s.faults.mu.Lock()
+	see := s.faults.got
+	s.faults.mu.Unlock()
+	if err == nil && see != nil {
+		see(msg)
 	}
 	return err
 }

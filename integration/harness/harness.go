@@ -5,6 +5,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -24,7 +25,11 @@ import (
 
 // Patience is how long a test waits for something that must happen. It is a
 // bound against hanging, not a measurement.
-const Patience = 30 * time.Second
+var Patience = 30 * time.Second
+
+func init() {
+	flag.DurationVar(&Patience, "patience", Patience, "how long a test waits for something that must happen")
+}
 
 // clusters are those of the package under test, by their number of members.
 var clusters = map[int]*embedded.Cluster{}
@@ -69,7 +74,7 @@ func Goroutines() []string {
 	return ours
 }
 
-var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|leaderworker|internal/)`)
+var library = regexp.MustCompile(`gotenure/tenure/(session|lock|election|barrier|config|leaderworker|internal/)`)
 
 // Config is a cluster for tests: quick elections and no fsync.
 func Config(members int) embedded.Config {

@@ -29,6 +29,8 @@
 //	M6     Leftovers      a key stays that its client has no use for
 //	X1     LeaseSafety    believed after the key was deleted
 //	order  Linearizable   no order of events explains the answers
+//	R1 S1  Sharing        beliefs overlap that do not fit beside each other
+//	R2 S2  Sharing        granted while what is older did not leave room
 //	blind  Check          the observer missed something, so nothing is proven
 //
 // M1, M2 and order need no observer, so they serve on real clusters as well.

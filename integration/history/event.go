@@ -46,6 +46,8 @@ type Event struct {
 	Token int64
 	// Created is the create revision of the key behind the token.
 	Created int64
+	// Weight is how much of a shared lock was acquired, see Sharing.
+	Weight int64
 	// Mark is the value of a guarded write: no two are the same.
 	Mark string
 	// Revision is that of a Committed write.

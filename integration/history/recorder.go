@@ -98,6 +98,12 @@ type Attempt struct {
 	is Event // what all events of the attempt have in common
 }
 
+// Weigh says how much of a shared lock is asked for, see Sharing.
+func (a *Attempt) Weigh(n int64) *Attempt {
+	a.is.Weight = n
+	return a
+}
+
 // Failed says that Lock has returned an error.
 func (a *Attempt) Failed(err error) {
 	e := a.is

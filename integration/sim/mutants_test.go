@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,6 +21,7 @@ type mutant struct {
 	name  string
 	edits []edit
 	rule  string // the rules of which at least one must be seen broken
+	in    string // the test that plays the schedules, TestMutexHoldsUnderFaults if empty
 	// test is the package and the test that catches it, if it takes a
 	// coincidence that a random schedule brings about too seldom.
 	test string
@@ -68,7 +71,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the deletion does not compare the revision",
-		edits: []edit{{"internal/leasekey/key.go", "txn.If(k.Guard()).Then(", "txn.Then("}},
+		edits: []edit{{"internal/leasekey/key.go", "If:   []clientv3.Cmp{k.Guard()},", ""}},
 		test:  "conformance TestARetriedUnlockNeverDeletesALaterAcquisition",
 	},
 	{
@@ -86,11 +89,44 @@ var mutants = []mutant{
 		edits: []edit{{"internal/leasekey/key.go", "\t\tif ended := cause(ctx, k.epoch); ended != nil {", "\t\tif ended := err; ended != nil {"}},
 		rule:  "M[3-6]",
 	},
+	{
+		name:  "a reader does not wait for the writers ahead",
+		edits: []edit{{"internal/admission/rule.go", "behindLast(ahead, Key.Writes)", "behindLast(nil, Key.Writes)"}},
+		in:    "TestReadersAndWritersUnderFaults", rule: "R[12]",
+	},
+	{
+		name:  "a writer takes one who has become a reader for gone",
+		edits: []edit{{"internal/admission/rw.go", "if step.Alone && (gone || side == Read) {", "if step.Alone && (gone || true) {"}},
+		in:    "TestReadersAndWritersUnderFaults", rule: "R[12]",
+	},
+	{
+		name:  "the guard of a writer holds for the reader that it becomes",
+		edits: []edit{{"internal/admission/bid.go", "clientv3.Compare(clientv3.ModRevision(b.place.Name())", "clientv3.Compare(clientv3.CreateRevision(b.place.Name())"}},
+		test:  "conformance TestADowngradeLetsReadersInAndNoWriterInBetween",
+	},
+	{
+		name:  "who is admitted need not fit",
+		edits: []edit{{"internal/admission/rule.go", "case sum+weight <= limit.N:", "case sum < limit.N:"}},
+		in:    "TestPermitsUnderFaults", rule: "S[12]",
+	},
+	{
+		name:  "who was admitted does not say so",
+		edits: []edit{{"internal/admission/permits.go", "q.announce(p, value())", "value()"}},
+		test:  "conformance TestEveryRequestIsServedInTheOrderItCame",
+	},
+	{
+		name:  "several locks are taken in the order in which they are named",
+		edits: []edit{{"lock/all.go", "return cmp.Compare(p.prefix, q.prefix) })", "return 0 * cmp.Compare(p.prefix, q.prefix) })"}},
+		test:  "conformance TestCallersOfAllNeverWaitForEachOther",
+	},
 }
 
 // Those that random schedules are to catch are caught within a few. The budget
 // makes it very improbable that one gets through by luck.
 const mutantSeeds = 150
+
+// patience is how long a test that a mutant makes hang waits.
+const patience = 5 * time.Second
 
 func TestMutantsAreCaught(t *testing.T) {
 	root, err := filepath.Abs("../..")
@@ -98,12 +134,16 @@ func TestMutantsAreCaught(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			if pkg, test, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
+				args := []string{"-test.run=^" + test + "$"}
+				if pkg == "conformance" {
+					args = append(args, fmt.Sprintf("-patience=%v", patience))
+				}
+				out, err := m.run(t, root, pkg, args...)
 				require.Error(t, err, "not caught")
 				require.Contains(t, out, "--- FAIL: "+test)
 				return
 			}
-			out, err := m.run(t, root, "sim", "-test.run=^TestMutexHoldsUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
+			out, err := m.run(t, root, "sim", "-test.run=^"+cmp.Or(m.in, "TestMutexHoldsUnderFaults")+"$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
 			require.Error(t, err, "not caught in %d schedules", mutantSeeds)
 			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
 		})

@@ -124,6 +124,32 @@ func newProcess(w *world.World, rec *history.Recorder, name string, life, users 
 // run lives until ctx ends, or until the process exits or is killed, which it
 // does now and then.
 func (p *process) run(ctx context.Context) {
+	p.live(ctx, func(life context.Context, s *session.Session) {
+		var opts []lock.Option
+		if p.rnd.IntN(3) == 0 {
+			opts = append(opts, lock.WithRetention(p.upTo(5*time.Second)))
+		}
+		mutex := lock.NewMutex(s, "orders", opts...)
+		var group sync.WaitGroup
+		for i := range p.users {
+			u := &user{process: p, mutex: mutex, name: p.name}
+			if p.users > 1 {
+				u.name = fmt.Sprintf("%s/%d", p.name, i)
+			}
+			u.rnd = p.w.RandFor(fmt.Sprintf("%s-%d-%d", p.name, p.life, i))
+			group.Go(func() {
+				for life.Err() == nil {
+					u.turn(life)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+// live is one life with a session: it ends with ctx, or earlier, orderly or
+// without a word. work returns when the life that it is given has ended.
+func (p *process) live(ctx context.Context, work func(life context.Context, s *session.Session)) {
 	defer p.node.Close()
 	create, cancel := context.WithTimeout(p.ctx, 20*time.Second)
 	defer cancel()
@@ -142,32 +168,20 @@ func (p *process) run(ctx context.Context) {
 	}
 	life, die := context.WithTimeout(ctx, p.upTo(2*length))
 	defer die()
-	var group sync.WaitGroup
-	var opts []lock.Option
-	if p.rnd.IntN(3) == 0 {
-		opts = append(opts, lock.WithRetention(p.upTo(5*time.Second)))
-	}
-	mutex := lock.NewMutex(s, "orders", opts...)
-	for i := range p.users {
-		u := &user{process: p, mutex: mutex, name: p.name}
-		if p.users > 1 {
-			u.name = fmt.Sprintf("%s/%d", p.name, i)
-		}
-		u.rnd = p.w.RandFor(fmt.Sprintf("%s-%d-%d", p.name, p.life, i))
-		group.Go(func() {
-			for life.Err() == nil {
-				u.turn(life)
-			}
-		})
-	}
+	killed := p.rnd.IntN(2) == 0
+	worked := make(chan struct{})
+	go func() {
+		defer close(worked)
+		work(life, s)
+	}()
 	<-life.Done()
-	if p.rnd.IntN(2) == 0 {
+	if killed {
 		p.node.Kill() // with whatever it holds
 	}
 	closing, cancelClose := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancelClose()
 	_ = s.Close(closing)
-	group.Wait()
+	<-worked
 	_ = s.Close(context.Background())
 }
 

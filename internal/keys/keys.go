@@ -2,10 +2,15 @@
 //
 //	/tenure/                       the namespace, unless another is set
 //	  sessions/<lease>             who owns the lease
+//	  sessions/<lease>/requests/<key>  somebody wants that key of the session's
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
+//	  delays/<prefix>              whose crash delays the next grant of that lock
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  rwlocks/<name>/...           readers and writers, see internal/admission
+//	  semaphores/<name>/...        permits and their limit, see internal/admission
 //	  elections/<name>/<lease>     one key per session that leads or stands
 //	  candidates/<name>/<lease>    what a candidate says about itself
+//	  barriers/<kind>/<name>/      what a barrier of that kind consists of
 //	  pools/<name>/...             a group of workers, see Pool
 //
 // A name is one path segment: it is escaped so that no name's keys are a
@@ -67,6 +72,12 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
 
+// RWLock is the prefix of one reader-writer lock's queue.
+func (s Space) RWLock(name string) (string, error) { return below(string(s)+"rwlocks/", name) }
+
+// Semaphore is the prefix of one semaphore's limit and queue.
+func (s Space) Semaphore(name string) (string, error) { return below(string(s)+"semaphores/", name) }
+
 // Elections is the prefix of all elections.
 func (s Space) Elections() string { return string(s) + "elections/" }
 
@@ -83,6 +94,18 @@ func (s Space) Candidates(election string) (string, error) {
 	}
 	return below(string(s)+"candidates-at/", election)
 }
+
+// Barriers is the prefix of all barriers.
+func (s Space) Barriers() string { return string(s) + "barriers/" }
+
+// Barrier is the prefix of one barrier. Kinds have names of their own.
+func (s Space) Barrier(kind, name string) (string, error) {
+	return below(s.Barriers()+kind+"/", name)
+}
+
+// Delay is the key that marks the owner of the lock with that prefix, for those
+// who wait for a while after its crash.
+func (s Space) Delay(prefix string) string { return string(s) + "delays/" + prefix }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)
@@ -109,6 +132,11 @@ func ParseMember(prefix, key string) (clientv3.LeaseID, bool) {
 		return 0, false
 	}
 	return clientv3.LeaseID(lease), true
+}
+
+// Slot is one of several keys of a lease below a prefix that ends in a slash.
+func Slot(prefix string, lease clientv3.LeaseID, n int) string {
+	return Member(prefix, lease) + "/" + strconv.Itoa(n)
 }
 
 // Escape turns a name into one path segment. Letters, digits and most

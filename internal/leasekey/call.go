@@ -6,12 +6,15 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gotenure/tenure/internal/groupcommit"
+	"github.com/gotenure/tenure/session"
 )
 
 const (
-	// attemptTimeout bounds one transaction. One that is repeated elsewhere is
+	// AttemptTimeout bounds one transaction. One that is repeated elsewhere is
 	// cheap; one that waits for a dead connection is not.
-	attemptTimeout = 2 * time.Second
+	AttemptTimeout = 2 * time.Second
 
 	// discardGrace is how long an unsuccessful acquisition waits for its own
 	// clean-up before it leaves it to the background.
@@ -32,6 +35,21 @@ func Pause(ctx context.Context, failures int) {
 	}
 }
 
+// Commit commits a transaction, together with others of the session that are
+// under way at the same time and do not touch its keys. The time limit is that
+// of one attempt.
+func Commit(ctx context.Context, epoch *session.Epoch, txn groupcommit.Txn) (groupcommit.Result, error) {
+	type committerKey struct{}
+	s := epoch.Session()
+	value, letGo := s.Share(committerKey{}, func() any {
+		return groupcommit.NewOn(s.Client(), func(send func()) {
+			epoch.Background(func(context.Context) { send() })
+		})
+	})
+	defer letGo()
+	return value.(*groupcommit.Committer).Do(ctx, txn)
+}
+
 // Begin starts a transaction with the time limit of one attempt. The caller
 // calls cancel after Commit.
 //
@@ -40,7 +58,7 @@ func Pause(ctx context.Context, failures int) {
 // whole cost of a commit.
 func Begin(ctx context.Context, client *clientv3.Client) (txn clientv3.Txn, cancel func()) {
 	ctx, stop := context.WithCancel(ctx)
-	timer := time.AfterFunc(attemptTimeout, stop)
+	timer := time.AfterFunc(AttemptTimeout, stop)
 	return client.Txn(ctx), func() {
 		timer.Stop()
 		stop()

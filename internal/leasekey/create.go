@@ -6,6 +6,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/groupcommit"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -15,6 +16,7 @@ type Creation struct {
 	Value func() string // of each key; asked anew for each attempt
 
 	If   []clientv3.Cmp // on which the caller insists
+	Free bool           // these imply that the keys are not there, which is not compared then
 	Then []clientv3.Op  // what is done, or read, with it
 	Else []clientv3.Op  // what is read if the caller's comparisons fail
 }
@@ -45,13 +47,13 @@ func Create(ctx context.Context, c Creation) (Created, error) {
 		switch {
 		case err == nil && resp.Succeeded:
 			for _, k := range c.Keys {
-				k.revision = resp.Header.Revision
+				k.revision = resp.Revision
 			}
-			return Created{Done: true, Revision: resp.Header.Revision, Answers: answers(resp, len(c.Keys))}, nil
+			return Created{Done: true, Revision: resp.Revision, Answers: answers(resp, len(c.Keys))}, nil
 		case err == nil:
 			declined, err := c.declined(ctx, resp, fence)
 			if declined != nil || err != nil {
-				return Created{Revision: resp.Header.Revision, Answers: declined}, err
+				return Created{Revision: resp.Revision, Answers: declined}, err
 			}
 		case Refused(err):
 			epoch.Report(err)
@@ -74,22 +76,22 @@ func Create(ctx context.Context, c Creation) (Created, error) {
 
 // attempt is one. It asks why only where a refusal is likely: the rest of the
 // time the question would cost more than it tells.
-func (c *Creation) attempt(ctx context.Context, fence session.Fence) (*clientv3.TxnResponse, error) {
+func (c *Creation) attempt(ctx context.Context, fence session.Fence) (groupcommit.Result, error) {
 	epoch := c.Keys[0].epoch
-	txn, cancel := Begin(ctx, epoch.Session().Client())
-	defer cancel()
 	compare := append(make([]clientv3.Cmp, 0, len(c.Keys)+len(c.If)+1), fence.Cmp())
 	then := make([]clientv3.Op, 0, len(c.Keys)+len(c.Then))
 	value := c.Value()
 	for _, k := range c.Keys {
-		compare = append(compare, clientv3.Compare(clientv3.CreateRevision(k.name), "=", 0))
+		if !c.Free {
+			compare = append(compare, clientv3.Compare(clientv3.CreateRevision(k.name), "=", 0))
+		}
 		then = append(then, clientv3.OpPut(k.name, value, clientv3.WithLease(epoch.Lease())))
 	}
-	txn = txn.If(append(compare, c.If...)...).Then(append(then, c.Then...)...)
+	txn := groupcommit.Txn{If: append(compare, c.If...), Then: append(then, c.Then...)}
 	if len(c.If) > 0 {
-		txn = txn.Else(c.why(fence)...)
+		txn.Else = c.why(fence)
 	}
-	return txn.Commit()
+	return Commit(ctx, epoch, txn)
 }
 
 // why reads what tells the reason for which the keys were not created: the
@@ -106,13 +108,11 @@ func (c *Creation) why(fence session.Fence) []clientv3.Op {
 // declined says why etcd did not create the keys: the answers of Else if it was
 // for the caller's comparisons, neither these nor an error if the fence was
 // closed meanwhile and it can be tried again.
-func (c *Creation) declined(ctx context.Context, resp *clientv3.TxnResponse, fence session.Fence) ([]*clientv3.GetResponse, error) {
+func (c *Creation) declined(ctx context.Context, resp groupcommit.Result, fence session.Fence) ([]*clientv3.GetResponse, error) {
 	insists := len(c.If) > 0
 	if !insists {
-		txn, cancel := Begin(ctx, c.Keys[0].epoch.Session().Client())
-		defer cancel()
 		var err error
-		if resp, err = txn.Then(c.why(fence)...).Commit(); err != nil {
+		if resp, err = Commit(ctx, c.Keys[0].epoch, groupcommit.Txn{Then: c.why(fence)}); err != nil {
 			return nil, nil // not a reason; the next attempt asks again
 		}
 	}
@@ -157,14 +157,10 @@ func (c *Creation) settle(ctx context.Context, fence session.Fence) (found int64
 }
 
 // answers are those of a transaction's reads behind the first n operations.
-func answers(resp *clientv3.TxnResponse, n int) []*clientv3.GetResponse {
+func answers(resp groupcommit.Result, n int) []*clientv3.GetResponse {
 	gets := make([]*clientv3.GetResponse, 0, len(resp.Responses)-n)
 	for _, r := range resp.Responses[n:] {
-		get := (*clientv3.GetResponse)(r.GetResponseRange())
-		if get != nil {
-			get.Header = resp.Header
-		}
-		gets = append(gets, get)
+		gets = append(gets, (*clientv3.GetResponse)(r.GetResponseRange()))
 	}
 	return gets
 }

@@ -17,6 +17,8 @@ var (
 	// ErrPending: the key could not be removed in time; it is removed in the
 	// background or goes with the lease.
 	ErrPending = errors.New("the key is still being removed")
+	// ErrForced: somebody has taken the key away.
+	ErrForced = errors.New("taken away by somebody who would not wait")
 	// ErrForeignKey: the key that this session would use exists, but not
 	// through this package: another program uses the same lease.
 	ErrForeignKey = errors.New("another program uses this session's lease on the same name")

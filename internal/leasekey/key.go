@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gotenure/tenure/internal/groupcommit"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -26,6 +27,8 @@ type Key struct {
 	mu     sync.Mutex
 	lost   error       // why the key is gone or goes with its lease
 	onLoss func(error) // told when that happens
+	marker string      // what Mark has put beside the key, or tried to
+	asked
 }
 
 // New returns a key that does not exist yet.
@@ -52,7 +55,7 @@ func (k *Key) Guard() clientv3.Cmp {
 // Track has the session tell when the key is gone. It returns the cause if the
 // epoch has ended.
 func (k *Key) Track() error {
-	tracked := &session.Tracked{Key: k.name, Revision: k.revision, Lost: k.lose}
+	tracked := &session.Tracked{Key: k.name, Revision: k.revision, Lost: k.lose, Asked: k.ask}
 	if err := k.epoch.Track(tracked); err != nil {
 		return err
 	}
@@ -67,21 +70,27 @@ func (k *Key) Untrack() { k.epoch.Untrack(k.tracked) }
 func (k *Key) lose(cause error) {
 	k.mu.Lock()
 	k.lost = cause
-	tell := k.onLoss
+	tell, marked := k.onLoss, k.marker != ""
 	k.mu.Unlock()
+	if marked {
+		k.dropMarker()
+	}
 	if tell != nil {
 		tell(cause)
 	}
 }
 
 // OnLoss has tell called when the key is lost, in place of what was to be
-// called before; nil for nothing. If the key was lost already, OnLoss returns
-// the cause and tell is not called.
+// called before, or when it is taken away; nil for nothing. If that has happened
+// already, OnLoss returns the cause and tell is not called.
 func (k *Key) OnLoss(tell func(cause error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.lost != nil {
+	switch {
+	case k.lost != nil:
 		return k.lost
+	case k.force && tell != nil:
+		return ErrForced
 	}
 	k.onLoss = tell
 	return nil
@@ -97,7 +106,7 @@ func (k *Key) Lost() error {
 // Missing says why the key is gone, which a read of etcd has shown: with its
 // lease, or alone.
 func (k *Key) Missing(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
 	defer cancel()
 	left, err := k.epoch.Session().Client().TimeToLive(ctx, k.epoch.Lease())
 	if err == nil && left.TTL < 0 { // 0 is less than a second
@@ -150,11 +159,13 @@ func (k *Key) Release(ctx context.Context, done func()) error {
 // remove deletes the key, trying until ctx or the epoch ends. It tells whether
 // it was there, or may have been.
 func (k *Key) remove(ctx context.Context) (bool, error) {
-	client := k.epoch.Session().Client()
 	for failures := 0; ; failures++ {
-		txn, cancel := Begin(ctx, client)
-		resp, err := txn.If(k.Guard()).Then(k.Deletions()...).Commit()
-		cancel()
+		along := k.along()
+		resp, err := Commit(ctx, k.epoch, groupcommit.Txn{
+			If:   []clientv3.Cmp{k.Guard()},
+			Then: append(k.Deletions(), along...),
+			Else: along,
+		})
 		if err == nil {
 			// An earlier attempt may have deleted it without an answer.
 			return resp.Succeeded || failures > 0, nil
@@ -205,6 +216,11 @@ func (k *Key) Discard(done func()) {
 	case <-grace.C:
 	}
 }
+
+// Settle finds out what became of a creation that was not answered, trying
+// until ctx or the epoch ends, and tells whether that is certain now: then
+// Revision says whether the key exists.
+func (k *Key) Settle(ctx context.Context) bool { return k.doubt == nil || k.settle(ctx, *k.doubt) }
 
 // settle finds out whether the key exists, and its revision, trying until ctx
 // ends.

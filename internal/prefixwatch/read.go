@@ -22,6 +22,27 @@ func ReadAtLeast(ctx context.Context, kv clientv3.KV, rev int64, key string, opt
 	return get(ctx, kv, key, opts)
 }
 
+// ReadAllAtLeast is ReadAtLeast for several reads at one revision.
+func ReadAllAtLeast(ctx context.Context, kv clientv3.KV, rev int64, reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	serializable := make([]clientv3.Op, len(reads))
+	for i, op := range reads {
+		clientv3.WithSerializable()(&op)
+		serializable[i] = op
+	}
+	resp, err := ReadAll(ctx, kv, serializable...)
+	if err == nil && resp.Header.Revision >= rev {
+		return resp, nil
+	}
+	return ReadAll(ctx, kv, reads...)
+}
+
+// ReadAll is one attempt of several linearizable reads at one revision.
+func ReadAll(ctx context.Context, kv clientv3.KV, reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, ReadTimeout)
+	defer cancel()
+	return kv.Txn(ctx).Then(reads...).Commit()
+}
+
 // get is one attempt. A quorum read that another one follows is cheap, so a
 // failed attempt is simply an error.
 func get(ctx context.Context, kv clientv3.KV, key string, opts []clientv3.OpOption) (*clientv3.GetResponse, error) {

@@ -35,6 +35,7 @@ var ErrClosed = errors.New("prefixwatch: closed")
 type Config struct {
 	Key      string
 	Prefix   bool          // everything below Key
+	End      string        // everything from Key to before End, if it is set
 	KeysOnly bool          // snapshots come without values
 	NoPuts   bool          // after a snapshot only deletions are reported
 	From     int64         // snapshots are taken at this revision or later
@@ -183,9 +184,7 @@ func (w *Watch) create(ctx context.Context) (int64, error) {
 	unhook := context.AfterFunc(ctx, stop)
 
 	opts := []clientv3.OpOption{clientv3.WithCreatedNotify(), clientv3.WithProgressNotify()}
-	if w.cfg.Prefix {
-		opts = append(opts, clientv3.WithPrefix())
-	}
+	opts = append(opts, w.span()...)
 	if w.cfg.NoPuts {
 		opts = append(opts, clientv3.WithFilterPut())
 	}
@@ -229,11 +228,19 @@ func (w *Watch) snapshot(ctx context.Context, rev int64) (Update, error) {
 	return Update{Revision: w.rev, Reset: true, Events: w.view.replace(resp.Kvs, w.rev)}, nil
 }
 
-func (w *Watch) readOptions(keysOnly bool) []clientv3.OpOption {
-	var opts []clientv3.OpOption
-	if w.cfg.Prefix {
-		opts = append(opts, clientv3.WithPrefix())
+// span is which keys are watched.
+func (w *Watch) span() []clientv3.OpOption {
+	switch {
+	case w.cfg.Prefix:
+		return []clientv3.OpOption{clientv3.WithPrefix()}
+	case w.cfg.End != "":
+		return []clientv3.OpOption{clientv3.WithRange(w.cfg.End)}
 	}
+	return nil
+}
+
+func (w *Watch) readOptions(keysOnly bool) []clientv3.OpOption {
+	opts := w.span()
 	if keysOnly {
 		opts = append(opts, clientv3.WithKeysOnly())
 	}

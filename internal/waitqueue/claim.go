@@ -15,6 +15,7 @@ type claim struct {
 	seat    *seat
 	movable bool // see Place
 
+	ahead  int       // other keys, when this one was created; -1 if that is not known
 	fresh  time.Time // when it was last known that nobody else waits, or was granted
 	serial int64     // of the local holders, from 0
 	keeper *keeper   // nil until the key was first kept
@@ -23,10 +24,11 @@ type claim struct {
 }
 
 // hold makes the caller, who has the turn and a claim that owns, the holder.
-func (q *Queue) hold(ctx context.Context, c *claim) (*leasekey.Hold, error) {
+func (q *Queue) hold(ctx context.Context, c *claim, ahead leasekey.Ahead) (*leasekey.Hold, error) {
 	return leasekey.NewHold(ctx, c.Key, leasekey.HoldConfig{
 		Serial:  c.serial,
 		Guard:   c.Guard(),
+		Ahead:   ahead,
 		Explain: q.explain,
 		Release: func(ctx context.Context, guarded bool) error { return q.release(ctx, c, guarded) },
 		// The turn is free: whoever comes next enters with a key of its own.
@@ -42,7 +44,7 @@ func (q *Queue) release(ctx context.Context, c *claim, guarded bool) error {
 	c.serial++
 	// After a guard was given out a transaction with it may still be under way,
 	// and would commit under the next holder.
-	reusable := !guarded && c.Lost() == nil && c.serial < maxSerial
+	reusable := !guarded && c.Lost() == nil && !c.Wanted() && c.serial < maxSerial
 	if reusable && (q.passOn(ctx, c) || q.keep(c)) {
 		return nil
 	}

@@ -30,27 +30,27 @@ func (q *Queue) enter(ctx context.Context, c *claim, value func() string, with .
 		return View{}, err
 	}
 	view := View{Revision: created.Revision, Front: true}
+	c.ahead = -1
 	if created.Answers != nil {
 		front := created.Answers[0]
 		view.Keys, view.Whole = members(front), !front.More
+		c.ahead = int(front.Count) - 1 // the own one was created with the read
 	}
 	return view, nil
 }
 
-// enterFree creates the claim's key if there is no other, and returns ErrBusy
-// otherwise.
+// enterFree creates the claim's key if there is no other, nor a marker, and
+// returns ErrBusy otherwise.
 func (q *Queue) enterFree(ctx context.Context, c *claim, value func() string) error {
+	free := []clientv3.Cmp{q.Free()}
+	if q.delay > 0 {
+		free = append(free, clientv3.Compare(clientv3.CreateRevision(q.marker), "=", 0))
+	}
 	created, err := leasekey.Create(ctx, leasekey.Creation{
-		Keys: []*leasekey.Key{c.Key}, Value: value,
-		If: []clientv3.Cmp{q.free()},
+		Keys: []*leasekey.Key{c.Key}, Value: value, If: free,
 	})
 	if err == nil && !created.Done {
 		err = ErrBusy
 	}
 	return err
-}
-
-// free is the comparison that holds while nobody owns or waits.
-func (q *Queue) free() clientv3.Cmp {
-	return clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()
 }

@@ -2,10 +2,8 @@ package waitqueue
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/gotenure/tenure/internal/keys"
 	"github.com/gotenure/tenure/internal/leasekey"
 	"github.com/gotenure/tenure/session"
 )
@@ -20,6 +18,9 @@ type Queue struct {
 	// retention is how long a key stays after its release while nobody else
 	// queues up, so that the next hold of this session costs nothing.
 	retention time.Duration
+
+	delay  time.Duration // 0 for none, see Delayed
+	marker string
 }
 
 // New returns the queue below a prefix that ends in a slash. explain puts the
@@ -51,21 +52,17 @@ func (q *Queue) seat() (*seat, func()) {
 // removed. If the epoch or the key was lost while waiting, the error matches
 // what Lost reports; the place in the queue is gone then.
 func (q *Queue) Acquire(ctx context.Context, value func() string) (*leasekey.Hold, error) {
-	s, letGo := q.seat()
-	c, err := s.take(ctx, letGo)
+	b, err := q.Bid(ctx, value)
 	if err != nil {
-		return nil, fmt.Errorf("in the local queue: %w", err)
+		return nil, err
 	}
-	if h := q.takeOver(ctx, c); h != nil {
-		return h, nil
+	if b.Owned() != nil {
+		return b.Owned(), nil
 	}
-	return q.claim(ctx, s, func(c *claim) error {
-		view, err := q.enter(ctx, c, value)
-		if err != nil {
-			return err
-		}
-		return q.waitTurn(ctx, c, view)
-	})
+	if err := b.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	return b.Enter(ctx)
 }
 
 // Try makes the caller the owner if nobody owns or waits, and otherwise
@@ -77,49 +74,19 @@ func (q *Queue) Try(ctx context.Context, value func() string) (*leasekey.Hold, e
 	if !ok {
 		return nil, ErrBusy
 	}
-	if h := q.takeOver(ctx, c); h != nil {
-		return h, nil
+	b := q.bid(ctx, s, c, 0, value)
+	if b == nil {
+		return nil, ErrBusy
 	}
-	return q.claim(ctx, s, func(c *claim) error {
-		if err := q.enterFree(ctx, c, value); err != nil {
-			return err
-		}
-		return c.Track()
-	})
-}
-
-// takeOver makes the caller, who has the turn, the holder of a key that is
-// owned already. It returns nil if there is none, or if it was lost on the way;
-// then the caller has the turn and nothing else.
-func (q *Queue) takeOver(ctx context.Context, c *claim) *leasekey.Hold {
-	if c == nil {
-		return nil
+	if b.Owned() != nil {
+		return b.Owned(), nil
 	}
-	h, err := q.hold(ctx, c)
-	if err != nil {
-		c.Untrack()
-		return nil
-	}
-	return h
-}
-
-// claim makes a claim for a caller who has the turn, has it won, and returns
-// the hold. After an error it cleans up and the turn ends.
-func (q *Queue) claim(ctx context.Context, s *seat, win func(*claim) error) (*leasekey.Hold, error) {
-	epoch, err := q.session.Epoch(ctx)
-	if err != nil {
-		s.leave()
+	if err := b.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	c := &claim{Key: leasekey.New(epoch, keys.Member(q.prefix, epoch.Lease())), seat: s}
-	err = win(c)
-	if err == nil {
-		c.fresh = time.Now()
-		var h *leasekey.Hold
-		if h, err = q.hold(ctx, c); err == nil {
-			return h, nil
-		}
+	if err := q.enterFree(ctx, b.claim, value); err != nil {
+		b.Abandon()
+		return nil, err
 	}
-	c.Discard(s.leave)
-	return nil, err
+	return b.Won(ctx)
 }

@@ -11,7 +11,7 @@ import (
 
 // A keeper looks after a key that stays in etcd while nobody holds it, so that
 // the next one here finds it there. It gives the key back as soon as somebody
-// else queues up, or when nobody here has wanted it for a while.
+// else queues up or asks for it, or when nobody here has wanted it for a while.
 type keeper struct{ idle *time.Timer }
 
 // keep leaves a key that was just released where it is, and ends the caller's
@@ -39,6 +39,7 @@ func (q *Queue) startKeeper(c *claim) *keeper {
 	c.Epoch().Background(func(ctx context.Context) {
 		defer stop()
 		defer k.idle.Stop()
+		c.OnAsk(stop)
 		q.awaitOthers(watched, c)
 		// If somebody holds the key by now, that one's release gives it back.
 		if s.reclaim(c, letGo) {

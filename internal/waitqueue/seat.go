@@ -21,23 +21,25 @@ type seat struct {
 // it on.
 type ticket chan *claim
 
-// take waits for the turn. With it may come an owned key. ref is called when
-// the turn ends, or at once if it does not come.
-func (s *seat) take(ctx context.Context, ref func()) (*claim, error) {
+// take waits for the turn. With it may come an owned key. ahead is how many had
+// or waited for the turn before. ref is called when the turn ends, or at once if
+// it does not come.
+func (s *seat) take(ctx context.Context, ref func()) (_ *claim, ahead int, _ error) {
 	s.mu.Lock()
 	if !s.taken {
 		defer s.mu.Unlock()
-		return s.sit(ref), nil
+		return s.sit(ref), 0, nil
 	}
 	t := make(ticket, 1)
 	place := s.waiters.PushBack(t)
+	ahead = s.waiters.Len()
 	s.mu.Unlock()
 	select {
 	case c := <-t:
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.ref = ref
-		return c, nil
+		return c, ahead, nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
@@ -45,11 +47,11 @@ func (s *seat) take(ctx context.Context, ref func()) (*claim, error) {
 	select {
 	case c := <-t: // the turn came at the same time: better take it than lose it
 		s.ref = ref
-		return c, nil
+		return c, ahead, nil
 	default:
 		s.waiters.Remove(place)
 		ref()
-		return nil, context.Cause(ctx)
+		return nil, ahead, context.Cause(ctx)
 	}
 }
 

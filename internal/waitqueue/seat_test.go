@@ -26,7 +26,7 @@ func TestAKeptKeyGoesToWhoComesNext(t *testing.T) {
 	require.True(t, s.keep(c))
 	require.True(t, s.keeps(c))
 	require.Zero(t, held)
-	got, err := s.take(context.Background(), held.one())
+	got, _, err := s.take(context.Background(), held.one())
 	require.NoError(t, err)
 	require.Same(t, c, got)
 	require.False(t, s.keeps(c))
