@@ -38,48 +38,36 @@ var poolMutants = []mutant{
 	{
 		name:  "shards of a worker that is gone stay with it",
 		edits: []edit{{"leaderworker/plan.go", "return now.Before(p.missing[worker])", "return !p.missing[worker].IsZero()"}},
-		rule:  "L3",
+		test:  "../leaderworker TestAWorkerThatStaysAwayLosesItsShardsAndOnlyThese",
 	},
 	{
 		name:  "a leader does not look at what was assigned",
 		edits: []edit{{"leaderworker/survey.go", "had: lastAssigned(v)}", "had: map[string]string{}}"}},
-		test:  "conformance TestALeaderThatLeavesMovesOnlyItsOwnShards",
+		test:  "../leaderworker TestAWorkerThatStaysAwayLosesItsShardsAndOnlyThese",
 	},
 	{
-		name:  "a claim does not compare the fence",
-		edits: []edit{{"leaderworker/owners.go", "txn.If(fence.Cmp()).Then(ops...)", "txn.Then(ops...)"}},
-		test:  "conformance TestAClaimThatArrivesLateOwnsNothing",
+		name: "the leader's writes are not guarded by the term, nor do they compare what they replace", // one build for both
+		edits: []edit{
+			{"leaderworker/lead.go", "append(l.term.Guard(), batch.compare...)...", "batch.compare..."},
+			{"leaderworker/lead.go", `clientv3.Compare(clientv3.ModRevision(key), "=", mod)`, `clientv3.Compare(clientv3.ModRevision(key), ">", min(-1, mod))`},
+		},
+		test: "conformance TestAnAssignmentOfADeposedLeaderIsRefused|TestAnAssignmentThatArrivesLateReplacesNothing",
+	},
+	{
+		name: "a worker's writes do not compare what they should", // one build for all; each test sees its own
+		edits: []edit{
+			{"leaderworker/owners.go", "txn.If(fence.Cmp()).Then(ops...)", "txn.Then(ops...)"},
+			{"leaderworker/owners.go", "clientv3.OpTxn([]clientv3.Cmp{h.guard()}, ", "clientv3.OpTxn(nil, "},
+			{"leaderworker/membership.go", `"=", m.mod), fence.Cmp())`, `"=", m.mod))`},
+			{"leaderworker/membership.go", "case m.create > 0 && there.Run != m.record.Run:", "case false && there.Run == \"\":"},
+		},
+		test: "conformance TestAClaimThatArrivesLateOwnsNothing|TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse|" +
+			"TestAJoiningThatArrivesLateLeavesNoMember|TestASecondProcessOfOneNameWaitsForTheFirst",
 	},
 	{
 		name:  "a claim whose outcome is unknown counts as failed",
 		edits: []edit{{"leaderworker/owners.go", "results[i].revision, results[i].taken = kvs[0].CreateRevision, false", "_ = record"}},
 		test:  "conformance TestAClaimWhoseAnswerWasLostIsOwnedOnce",
-	},
-	{
-		name: "a release does not compare the revision",
-		edits: []edit{{"leaderworker/owners.go", "clientv3.OpTxn([]clientv3.Cmp{h.guard()}, ",
-			"clientv3.OpTxn(nil, "}},
-		test: "conformance TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse",
-	},
-	{
-		name:  "the leader's writes are not guarded by the term",
-		edits: []edit{{"leaderworker/lead.go", "append(l.term.Guard(), batch.compare...)...", "batch.compare..."}},
-		test:  "conformance TestAnAssignmentOfADeposedLeaderIsRefused",
-	},
-	{
-		name:  "the leader's writes do not compare what they replace",
-		edits: []edit{{"leaderworker/lead.go", `clientv3.Compare(clientv3.ModRevision(key), "=", mod)`, `clientv3.Compare(clientv3.ModRevision(key), ">", min(-1, mod))`}},
-		test:  "conformance TestAnAssignmentThatArrivesLateReplacesNothing",
-	},
-	{
-		name:  "joining does not compare the fence",
-		edits: []edit{{"leaderworker/membership.go", `"=", m.mod), fence.Cmp())`, `"=", m.mod))`}},
-		test:  "conformance TestAJoiningThatArrivesLateLeavesNoMember",
-	},
-	{
-		name:  "a second process of one name joins all the same",
-		edits: []edit{{"leaderworker/membership.go", "case m.create > 0 && there.Run != m.record.Run:", "case false && there.Run == \"\":"}},
-		test:  "conformance TestASecondProcessOfOneNameWaitsForTheFirst",
 	},
 }
 
@@ -88,10 +76,12 @@ func TestPoolMutantsAreCaught(t *testing.T) {
 	require.NoError(t, err)
 	for _, m := range poolMutants {
 		t.Run(m.name, func(t *testing.T) {
-			if pkg, test, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
+			if pkg, tests, ok := strings.Cut(m.test, " "); ok {
+				out, err := m.run(t, root, pkg, "-test.run=^("+tests+")$")
 				require.Error(t, err, "not caught")
-				require.Contains(t, out, "--- FAIL: "+test)
+				for test := range strings.SplitSeq(tests, "|") {
+					require.Contains(t, out, "--- FAIL: "+test)
+				}
 				return
 			}
 			out, err := m.run(t, root, "sim", "-test.run=^TestShardsHoldUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
