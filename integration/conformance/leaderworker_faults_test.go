@@ -119,6 +119,7 @@ func TestAnAssignmentOfADeposedLeaderIsRefused(t *testing.T) {
 		w.hireOn("a", c.SessionOn(t, aClient))
 		w.shared(map[string]int{"a": 12})
 		held, holding := make(chan *pb.TxnRequest, 100), make(chan struct{})
+		letGo := sync.OnceFunc(func() { close(holding) })
 		hold := func(req any, call func() error) error {
 			if harness.Creates(req, w.prefix()+"assigned/b") {
 				held <- requestOf(req)
@@ -131,6 +132,7 @@ func TestAnAssignmentOfADeposedLeaderIsRefused(t *testing.T) {
 		bClient, bFaults := c.Dial(t)
 		bFaults.OnCall(hold)
 		w.hireOn("b", c.SessionOn(t, bClient))
+		t.Cleanup(letGo)
 		late := harness.Got(t, held)
 		resp, err := c.Client().Get(harness.Context(t), w.prefix()+"leader/", clientv3.WithFirstCreate()...)
 		require.NoError(t, err)
@@ -140,7 +142,7 @@ func TestAnAssignmentOfADeposedLeaderIsRefused(t *testing.T) {
 		require.False(t, w.arrives(late))
 		aFaults.Mend()
 		bFaults.Mend()
-		close(holding)
+		letGo()
 		w.shared(map[string]int{"a": 6, "b": 6})
 	})
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -236,8 +237,18 @@ func TestASecondProcessOfOneNameWaitsForTheFirst(t *testing.T) {
 		first := w.hire("a")
 		w.shared(map[string]int{"a": 3})
 		before := w.owners()
-		w.hire("a")
-		c.AwaitKeys(t, w.prefix()+"leader/", 2) // it stands, so it is there
+		ctx, cancel := context.WithCancel(harness.Context(t))
+		defer cancel()
+		written := c.Client().Watch(ctx, w.prefix()+"members/a", clientv3.WithCreatedNotify())
+		<-written
+		warned := make(chan string, 10)
+		w.hire("a", func(c *leaderworker.Config) { c.Logger = slog.New(slog.NewTextHandler(lines(warned), nil)) })
+		select {
+		case line := <-warned:
+			require.Contains(t, line, "another process has this worker's name")
+		case <-written:
+			require.FailNow(t, "it has taken the first one's place")
+		}
 		require.Equal(t, before, w.owners())
 		first.leave()
 		w.shared(map[string]int{"a": 3})
@@ -245,6 +256,17 @@ func TestASecondProcessOfOneNameWaitsForTheFirst(t *testing.T) {
 			require.Greater(t, revision, before[shard])
 		}
 	})
+}
+
+// lines sends what is written to it, as long as somebody can take it.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
 }
 
 func TestTwoWorkersOfOneSessionShareTheShards(t *testing.T) {
