@@ -49,6 +49,16 @@ func Repeat(ctx context.Context, attempt func() error) error {
 	}
 }
 
+// Until commits a transaction that can be repeated, until etcd has answered.
+func Until(ctx context.Context, c *Committer, txn Txn) (Result, error) {
+	var result Result
+	err := Repeat(ctx, func() (err error) {
+		result, err = c.Do(ctx, txn)
+		return err
+	})
+	return result, err
+}
+
 // Pause waits before the next attempt after so many failures, or returns early
 // when ctx ends.
 func Pause(ctx context.Context, failures int) {

@@ -4,6 +4,9 @@
 //	  sessions/<lease>             who owns the lease
 //	  fences/<lease>/<n>           closes the n-th fence of the lease
 //	  locks/<name>/<lease>         one key per session that holds or waits
+//	  cron/<name>/live/<job>       what was decided about the job's ticks
+//	  cron/<name>/live/<job>/<tick>  the claim of one run, under a lease
+//	  cron/<name>/runs/<job>/<tick>  what has become of the tick
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -63,6 +66,9 @@ func (s Space) Locks() string { return string(s) + "locks/" }
 
 // Lock is the prefix of one lock's queue.
 func (s Space) Lock(name string) (string, error) { return below(s.Locks(), name) }
+
+// Cron is the prefix of one scheduler's jobs.
+func (s Space) Cron(name string) (string, error) { return below(string(s)+"cron/", name) }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)
