@@ -58,7 +58,7 @@ func (e *engine) create(en *entry, now time.Time) {
 	}
 	e.submit(en, txn, func(r groupcommit.Result) {
 		if r.Succeeded {
-			en.state, en.rev = first, r.Revision
+			en.written(first, r.Revision)
 			return
 		}
 		e.reread(en, r, 0)
@@ -107,7 +107,7 @@ func (e *engine) answered(en *entry, d *decision, r groupcommit.Result) {
 	a := en.claiming
 	en.claiming = nil
 	if r.Succeeded {
-		en.state, en.rev = d.next, r.Revision
+		en.written(d.next, r.Revision)
 		e.tell(en, d.records)
 		if a != nil {
 			en.live[a.id] = r.Revision
@@ -135,6 +135,14 @@ func (e *engine) answered(en *entry, d *decision, r groupcommit.Result) {
 		e.start(en, *d.start, a, claim.CreateRevision)
 	default:
 		en.live[a.id] = max(en.live[a.id], claim.CreateRevision)
+	}
+}
+
+// written takes in a state that this process has written. The watch may have
+// told of a later one before the answer came.
+func (en *entry) written(s state, rev int64) {
+	if rev > en.rev {
+		en.state, en.rev = s, rev
 	}
 }
 
@@ -173,7 +181,7 @@ func (e *engine) finish(en *entry) {
 	}
 	e.submit(en, txn, func(r groupcommit.Result) {
 		if r.Succeeded {
-			en.state, en.rev = d.next, r.Revision
+			en.written(d.next, r.Revision)
 			delete(en.live, end.run.id)
 			done()
 			e.tell(en, d.records)
@@ -210,8 +218,15 @@ func (e *engine) submit(en *entry, txn groupcommit.Txn, take func(groupcommit.Re
 				e.refused(en, err)
 				return
 			}
-			en.failures = 0
+			before := en.rev
 			take(r)
+			if !r.Succeeded && en.rev == before {
+				// Refused, though nothing has changed: a closed fence, or a key that
+				// should not be there. It must not become a loop.
+				e.setAlarm(en, time.Now().Add(backoff(&en.failures, minBackoff)))
+				return
+			}
+			en.failures = 0
 			e.consider(en)
 		})
 	})
@@ -222,9 +237,19 @@ func (e *engine) submit(en *entry, txn groupcommit.Txn, take func(groupcommit.Re
 func (e *engine) refused(en *entry, err error) {
 	e.epoch.Report(err)
 	en.claiming = nil
-	en.failures++
 	e.log.Warn("etcd refuses to write", "scheduler", e.name, "job", en.name, "err", err)
-	e.setAlarm(en, time.Now().Add(min(time.Minute, time.Second<<min(en.failures, 6))))
+	e.setAlarm(en, time.Now().Add(backoff(&en.failures, time.Second)))
+}
+
+const (
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = time.Minute
+)
+
+// backoff counts a failure and returns how long to wait after it.
+func backoff(failures *int, first time.Duration) time.Duration {
+	*failures++
+	return min(maxBackoff, first<<min(*failures-1, 10))
 }
 
 // start runs what was claimed.

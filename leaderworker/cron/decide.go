@@ -91,19 +91,22 @@ func (d *decision) claim(id string, tick time.Time, manual bool) {
 	d.keep(id)
 }
 
-// keep makes room for a record. Those of runs that go on stay, and so does the
-// new one.
+// keep makes room for a record. Those of runs that go on stay, and so do those
+// that this decision writes.
 func (d *decision) keep(id string) {
+	needed := func(id string) bool {
+		return slices.ContainsFunc(d.next.Active, func(a active) bool { return a.ID == id }) ||
+			slices.ContainsFunc(d.records, func(r Record) bool { return r.ID == id })
+	}
 	d.next.Records = append(d.next.Records, id)
 	for i := 0; i < len(d.next.Records)-1 && len(d.next.Records) > d.job.History; {
 		oldest := d.next.Records[i]
-		if slices.ContainsFunc(d.next.Active, func(a active) bool { return a.ID == oldest }) {
+		if needed(oldest) {
 			i++
 			continue
 		}
 		d.next.Records = slices.Delete(d.next.Records, i, i+1)
 		d.trim = append(d.trim, oldest)
-		d.records = slices.DeleteFunc(d.records, func(r Record) bool { return r.ID == oldest })
 	}
 }
 
@@ -173,11 +176,11 @@ func (d *decision) missed(tick time.Time) bool {
 	if d.run(tick) {
 		return true
 	}
-	// It is to be run and cannot be yet. Look again when the next tick is due, or
-	// when this one is too old; the end of the run before comes by itself.
+	// It is to be run and cannot be yet: the end of the run before comes by
+	// itself. Look again when it is too old, or when a later tick is in time.
 	d.wake = d.job.due(tick).Add(d.job.Window + 1)
-	if next := d.job.Schedule.Next(before); !next.IsZero() && d.job.due(next).Before(d.wake) {
-		d.wake = d.job.due(next)
+	if next := d.job.Schedule.Next(before); d.job.Missed == Last && !next.IsZero() {
+		d.wake = earliest(d.wake, d.job.due(next))
 	}
 	return false
 }

@@ -3,6 +3,7 @@ package cron
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type play struct {
 	live map[string]bool
 	now  time.Time
 	out  []string
+	seen func(decision)
 }
 
 func newPlay(t *testing.T, job Job, cursor time.Time) *play {
@@ -92,6 +94,9 @@ func (p *play) look() {
 			require.True(p.t, d.wake.IsZero() || d.wake.After(p.now), "it would spin")
 			return
 		}
+		if p.seen != nil {
+			p.seen(d)
+		}
 		written := map[string]bool{}
 		for _, r := range d.records {
 			require.False(p.t, written[r.ID], "a record is written twice")
@@ -105,7 +110,7 @@ func (p *play) look() {
 		for _, id := range d.trim {
 			require.False(p.t, written[id], "a record is written and trimmed")
 		}
-		require.LessOrEqual(p.t, len(d.next.Records), p.job.History+MaxActive+1)
+		require.LessOrEqual(p.t, len(d.next.Records), p.job.History+MaxActive+3)
 		if d.start != nil {
 			d.start.Claim = fmt.Sprint(p.now, d.start.Attempt)
 			d.start.Session = "s"
@@ -132,6 +137,8 @@ func TestWhatBecomesOfATick(t *testing.T) {
 		{"too late", Job{Schedule: hourly}, "13:01:01, 13:30, 14:00", "13:01:01 missed 13:00; 14:00 run 14:00 #1"},
 		{"looked at twice", Job{Schedule: hourly}, "13:00, 13:00, end 13:00, 13:00, 13:00", "13:00 run 13:00 #1"},
 
+		{"looked at by a clock that is behind", Job{Schedule: hourly}, "13:00, end 13:00, 12:59:58, 13:00:01", "13:00 run 13:00 #1"},
+
 		{"skip: after a long time", Job{Schedule: hourly}, "23:30", "23:30 missed 13:00-23:00 x11"},
 		{"skip: and one is in time", Job{Schedule: hourly}, "23:00:30", "23:00:30 missed 13:00-22:00 x10; 23:00:30 run 23:00 #1"},
 		{"last: after a long time", Job{Schedule: hourly, Missed: Last}, "23:30", "23:30 missed 13:00-22:00 x10; 23:30 run 23:00 #1"},
@@ -148,6 +155,9 @@ func TestWhatBecomesOfATick(t *testing.T) {
 			"15:30 run 13:00 #1; 15:30 run 14:00 #1; 15:30 run 15:00 #1"},
 		{"all: within the window", Job{Schedule: hourly, Missed: All, Window: 2 * time.Hour}, "23:30, end 22:00",
 			"23:30 missed 13:00-21:00 x9; 23:30 run 22:00 #1; 23:30 run 23:00 #1"},
+
+		{"all: waits for the run before, and one is in time", Job{Schedule: minutely, Missed: All}, "12:01, 12:03:10, 12:03:30, end 12:01, end 12:02",
+			"12:01 run 12:01 #1; 12:03:30 run 12:02 #1; 12:03:30 overlapped 12:03"},
 
 		{"forbid", Job{Schedule: minutely}, "12:01, 12:02, 12:03, end 12:01, 12:04",
 			"12:01 run 12:01 #1; 12:02 overlapped 12:02; 12:03 overlapped 12:02-12:03 x2; 12:04 run 12:04 #1"},
@@ -251,5 +261,66 @@ func TestJobsThatCannotWorkAreRefused(t *testing.T) {
 		job := good()
 		spoil(&job)
 		require.ErrorIs(t, job.check(), ErrConfig, name)
+	}
+}
+
+// Whatever happens: every tick is run or has a record, none is run twice, and a
+// decision that changes nothing waits for a later time.
+func TestNoTickIsLostOrRunTwiceWhateverHappens(t *testing.T) {
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		schedule, err := Every(time.Duration(1+rnd.IntN(20)) * time.Second)
+		require.NoError(t, err)
+		job := Job{
+			Schedule: schedule, Missed: Missed(rnd.IntN(3)), Overlap: Overlap(rnd.IntN(3)),
+			Grace: time.Duration(rnd.IntN(30)) * time.Second, Jitter: time.Duration(rnd.IntN(2)*rnd.IntN(15)) * time.Second,
+			Attempts: 1 + rnd.IntN(3), History: 1 + rnd.IntN(10),
+		}
+		if job.Missed != Skip {
+			job.Window = max(job.Grace, DefaultGrace) + time.Duration(rnd.IntN(100))*time.Second
+		}
+		p := newPlay(t, job, noon)
+		p.now = noon
+		ran, decided := map[time.Time]int{}, map[time.Time]bool{}
+		p.seen = func(d decision) {
+			if d.start != nil && d.start.Attempt == 1 {
+				ran[d.start.Tick]++
+				decided[d.start.Tick] = true
+			}
+			for _, r := range d.records {
+				if r.Count > 0 {
+					for tick := r.Tick; !tick.After(r.Through); tick = schedule.Next(tick) {
+						decided[tick] = true
+					}
+				}
+			}
+			for _, w := range d.next.Waiting {
+				decided[w.Tick] = true
+			}
+		}
+		for range 200 {
+			step := time.Duration(rnd.IntN(10_000)) * time.Millisecond
+			if rnd.IntN(20) == 0 {
+				step *= 30
+			}
+			p.now = p.now.Add(step)
+			for _, a := range p.s.Active {
+				switch rnd.IntN(12) {
+				case 0, 1, 2, 3:
+					d, ok := p.job.finish(p.s, a.ID, a.Claim, finish{outcome: Done})
+					require.True(t, ok)
+					p.s = d.next
+					delete(p.live, a.ID)
+				case 4:
+					delete(p.live, a.ID)
+				}
+			}
+			p.look()
+		}
+		for tick := schedule.Next(noon); !tick.After(p.s.Cursor); tick = schedule.Next(tick) {
+			require.True(t, decided[tick], "seed %d: %v", seed, tick)
+			require.LessOrEqual(t, ran[tick], 1, "seed %d: %v", seed, tick)
+		}
+		require.NotEmpty(t, ran)
 	}
 }

@@ -24,7 +24,7 @@ const (
 
 	// settleTime bounds how long a scheduler that stops waits for etcd, after
 	// its runs have returned.
-	settleTime = 5 * time.Second
+	settleTime = 3 * time.Second
 )
 
 // An engine schedules within one epoch. All of it belongs to the goroutine of
