@@ -209,7 +209,7 @@ func (e *engine) submit(en *entry, txn groupcommit.Txn, take func(groupcommit.Re
 		if e.ctx.Err() != nil {
 			return
 		}
-		e.mail.post(func() {
+		e.mail.Post(func() {
 			if e != e.workers.current {
 				return
 			}
@@ -271,7 +271,7 @@ func (e *engine) start(en *entry, a active, at *attempt, token int64) {
 	e.workers.group.Go(func() {
 		defer joined()
 		f := r.call(ctx)
-		e.mail.post(func() {
+		e.mail.Post(func() {
 			if e.workers.returned(r) {
 				en.finishing = append(en.finishing, &ending{r, f})
 				e.consider(en)

@@ -103,7 +103,7 @@ func (e *engine) run(ctx context.Context) error {
 		select {
 		case u := <-updates:
 			e.apply(u)
-		case <-e.mail.bell:
+		case <-e.mail.Bell():
 			e.readMail()
 		case <-timer.C:
 			e.ring(time.Now())
@@ -153,7 +153,7 @@ func (e *engine) watch(updates chan<- prefixwatch.Update) {
 		u, err := watch.Next(e.ctx)
 		if err != nil {
 			if e.ctx.Err() == nil {
-				e.mail.post(func() { e.failed = err })
+				e.mail.Post(func() { e.failed = err })
 			}
 			return
 		}
@@ -167,7 +167,7 @@ func (e *engine) watch(updates chan<- prefixwatch.Update) {
 
 // readMail does what others have asked for, and takes new jobs over.
 func (e *engine) readMail() {
-	for _, f := range e.mail.collect() {
+	for _, f := range e.mail.Collect() {
 		f()
 	}
 	e.define()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gotenure/tenure/internal/keys"
+	"github.com/gotenure/tenure/internal/mailbox"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -61,7 +62,7 @@ type Scheduler struct {
 	log     *slog.Logger
 	observe func(Record)
 
-	mail mail // for the goroutine of Run
+	mail *mailbox.Box // for the goroutine of Run
 
 	mu      sync.Mutex
 	jobs    map[string]*Job // replaced, never changed
@@ -86,7 +87,7 @@ func New(s *session.Session, name string, opts ...Option) (*Scheduler, error) {
 		runs:    prefix + "runs/",
 		log:     slog.New(slog.DiscardHandler),
 		observe: func(Record) {},
-		mail:    newMail(),
+		mail:    mailbox.New(),
 	}
 	for _, opt := range opts {
 		if err := opt(c); err != nil {
@@ -115,7 +116,7 @@ func (c *Scheduler) Set(jobs ...Job) error {
 	c.jobs = set
 	c.version++
 	c.mu.Unlock()
-	c.mail.ring()
+	c.mail.Ring()
 	return nil
 }
 
@@ -205,38 +206,4 @@ func (w *workers) returned(r *Run) bool {
 	w.stuck[r.job.Name]--
 	w.current.consider(w.current.entry(r.job.Name))
 	return false
-}
-
-// mail brings work to the goroutine of Run.
-type mail struct {
-	mu    *sync.Mutex
-	posts *[]func()
-	bell  chan struct{}
-}
-
-func newMail() mail {
-	return mail{mu: new(sync.Mutex), posts: new([]func()), bell: make(chan struct{}, 1)}
-}
-
-func (m mail) ring() {
-	select {
-	case m.bell <- struct{}{}:
-	default:
-	}
-}
-
-// post has f called by the goroutine of Run. It does not block.
-func (m mail) post(f func()) {
-	m.mu.Lock()
-	*m.posts = append(*m.posts, f)
-	m.mu.Unlock()
-	m.ring()
-}
-
-func (m mail) collect() []func() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	posts := *m.posts
-	*m.posts = nil
-	return posts
 }
