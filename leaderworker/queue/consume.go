@@ -104,6 +104,7 @@ type consumer struct {
 	active   map[*Task]bool     // being worked on
 	settling map[*Task]bool     // returned, and not settled
 	tidied   time.Time
+	holdOff  time.Time // no claims before: etcd has refused one
 	stopping bool
 	failed   error
 }
@@ -223,8 +224,9 @@ func (c *consumer) idle() bool {
 // work does whatever there is to do now.
 func (c *consumer) work() {
 	now := time.Now()
+	c.backlog.ripen(now)
 	if !c.stopping {
-		for c.room() > 0 && c.slots.any() {
+		for c.room() > 0 && c.slots.any() && now.After(c.holdOff) {
 			item := c.backlog.take(now)
 			if item == nil {
 				break
