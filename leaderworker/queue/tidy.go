@@ -13,20 +13,22 @@ import (
 	"github.com/gotenure/tenure/internal/prefixwatch"
 )
 
-const (
-	// tidyEvery is how often the consumer that looks after the first shard
-	// forgets what was kept for long enough.
-	tidyEvery = 10 * time.Second
-	tidyBatch = 256
-)
+// tidyBatch is how many tasks are forgotten at a time.
+const tidyBatch = 256
+
+// tidyEvery is how often the consumer that looks after the first shard forgets
+// what was kept for long enough.
+func (q *Queue) tidyEvery() time.Duration {
+	return min(max(q.retention/10, time.Second), time.Minute)
+}
 
 // tidy forgets, now and then, tasks that were done longer than the retention
 // ago, and their dedupe keys.
 func (c *consumer) tidy(now time.Time) {
-	if c.watches[0] == nil || now.Sub(c.tidied) < tidyEvery {
+	if c.watches[0] == nil || now.Sub(c.tidied) < c.tidyEvery() {
 		return
 	}
-	c.tidied = now.Add(rand.N(tidyEvery / 4))
+	c.tidied = now.Add(rand.N(c.tidyEvery() / 4))
 	c.helpers.Go(func() {
 		if err := c.forgetUntil(c.ctx, now); err != nil && c.ctx.Err() == nil {
 			c.log.Debug("tidying failed", "queue", c.name, "err", err)
