@@ -32,6 +32,13 @@ const (
 
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
+		if os.Getenv(jobsVariable) != "" {
+			if err := doJobs(strings.Split(endpoints, ","), os.Getenv(nameVariable)); err != nil {
+				fmt.Println("failed:", err)
+				os.Exit(1)
+			}
+			return
+		}
 		if err := hold(strings.Split(endpoints, ","), os.Getenv(nameVariable)); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)

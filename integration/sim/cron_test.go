@@ -99,7 +99,7 @@ func TestCronHoldsUnderFaults(t *testing.T) {
 		from = rand.Uint64() >> 16
 	}
 	total, again := 0, 0
-	for seed := from; seed < from+*seeds/4+1; seed++ {
+	for seed := from; seed < from+*seeds/8+1; seed++ {
 		nodes := []string{"a", "b", "c"}
 		plan := world.Plan(seed, length, nodes, world.DefaultRates())
 		var runs cronRuns
@@ -126,9 +126,9 @@ func TestCronHoldsUnderFaults(t *testing.T) {
 			seen[r.job+r.id] = true
 		}
 	}
-	t.Logf("%d schedules of %v from seed %d: %d runs, %d of them taken over", *seeds/4+1, length, from, total, again)
-	require.Greater(t, total, int(*seeds)*10, "a quiet run proves nothing")
-	require.Greater(t, again, int(*seeds)/2, "a quiet run proves nothing")
+	t.Logf("%d schedules of %v from seed %d: %d runs, %d of them taken over", *seeds/8+1, length, from, total, again)
+	require.Greater(t, total, int(*seeds)*5, "a quiet run proves nothing")
+	require.Greater(t, again, int(*seeds)/4, "a quiet run proves nothing")
 }
 
 // checkCron checks what is said of cron in INVARIANTS: T1, T2, and that runs

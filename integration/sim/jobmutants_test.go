@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -8,6 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// Each mutant costs a build of the test binary. The first of each list, the
+// mistakes that have been made most often, are tried by default.
+var allMutants = flag.Bool("sim.mutants", false, "try all mutants of cron and the queue")
+
+const defaultMutants = 2
 
 // jobMutants are those of cron and of the queue, by the test that plays
 // schedules against them.
@@ -36,12 +43,52 @@ var jobMutants = map[string][]mutant{
 			rule:  "T2",
 		},
 	},
+	"TestQueueHoldsUnderFaults": {
+		{
+			name: "an acknowledgement does not compare the token",
+			edits: []edit{{"leaderworker/queue/task.go",
+				"\t\tIf:   t.Guard(),\n\t\tThen: append([]clientv3.Op{clientv3.OpDelete(key)}",
+				"\t\tThen: append([]clientv3.Op{clientv3.OpDelete(key)}"}},
+			rule: "Q1|Q2",
+		},
+		{
+			name: "a claim does not compare that nobody else has the task",
+			edits: []edit{{"leaderworker/queue/claim.go",
+				"unchanged(c.todo(p), it.mod), absent(c.claim(p.id)), a.fence.Cmp()}", "a.fence.Cmp()}"}},
+			rule: "Q2",
+		},
+		{
+			name: "a task is taken out of the queue when it is claimed",
+			edits: []edit{{"leaderworker/queue/claim.go",
+				"clientv3.OpPut(c.todo(p), encode(tried)),", "clientv3.OpDelete(c.todo(p)),"}},
+			rule: "Q1",
+		},
+		{
+			name: "the claim of a task outlives its process",
+			edits: []edit{{"leaderworker/queue/claim.go",
+				"clientv3.OpPut(c.claim(p.id), encode(a.claim), lease),", "clientv3.OpPut(c.claim(p.id), encode(a.claim)),"}},
+			rule: "Q1",
+		},
+		{
+			name:  "a dedupe key is not compared",
+			edits: []edit{{"leaderworker/queue/enqueue.go", "\t\t\ttxn.If = append(txn.If, absent(key))\n", ""}},
+			rule:  "Q3",
+		},
+		{
+			name:  "a slot is not compared",
+			edits: []edit{{"leaderworker/queue/claim.go", "\t\ttxn.If = append(txn.If, absent(key))\n", ""}},
+			rule:  "bound",
+		},
+	},
 }
 
 func TestJobMutantsAreCaught(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	for test, mutants := range jobMutants {
+		if !*allMutants {
+			mutants = mutants[:defaultMutants]
+		}
 		for _, m := range mutants {
 			t.Run(m.name, func(t *testing.T) {
 				out, err := m.run(t, root, "sim", "-test.timeout=2m", "-test.run=^"+test+"$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))

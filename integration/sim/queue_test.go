@@ -139,7 +139,7 @@ func TestQueueHoldsUnderFaults(t *testing.T) {
 		from = rand.Uint64() >> 16
 	}
 	total, again, accepted := 0, 0, 0
-	for seed := from; seed < from+*seeds/4+1; seed++ {
+	for seed := from; seed < from+*seeds/8+1; seed++ {
 		nodes := []string{"a", "b", "c"}
 		plan := world.Plan(seed, length, nodes, world.DefaultRates())
 		log := newQueueLog()
@@ -157,9 +157,9 @@ func TestQueueHoldsUnderFaults(t *testing.T) {
 		}
 		accepted += len(log.accepted)
 	}
-	t.Logf("%d schedules of %v from seed %d: %d tasks accepted, %d tries, %d of them not the first", *seeds/4+1, length, from, accepted, total, again)
-	require.Greater(t, accepted, int(*seeds)*10, "a quiet run proves nothing")
-	require.Greater(t, again, int(*seeds), "a quiet run proves nothing")
+	t.Logf("%d schedules of %v from seed %d: %d tasks accepted, %d tries, %d of them not the first", *seeds/8+1, length, from, accepted, total, again)
+	require.Greater(t, accepted, int(*seeds)*5, "a quiet run proves nothing")
+	require.Greater(t, again, int(*seeds)/2, "a quiet run proves nothing")
 }
 
 // check checks what is said of queues in INVARIANTS: Q1 to Q3, and the bound on
