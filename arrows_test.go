@@ -19,9 +19,13 @@ var arrows = map[string][]string{
 	"internal/clock":       {},
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
+	"internal/mailbox":     {},
+	"internal/groupcommit": {},
 	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/waitqueue":   {"internal/keys", "internal/prefixwatch", "session"},
 	"lock":                 {"internal/keys", "internal/waitqueue", "session"},
+	"leaderworker/cron":    {"internal/groupcommit", "internal/keys", "internal/mailbox", "internal/prefixwatch", "session"},
+	"leaderworker/queue":   {"internal/groupcommit", "internal/keys", "internal/mailbox", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -3,6 +3,8 @@
 //
 //	session   the lease that everything hangs on, its renewal and its deadline
 //	lock      Mutex: one holder at a time, with a fencing token and a guard
+//	leaderworker/cron   jobs at times, each tick in one of the processes
+//	leaderworker/queue  a durable work queue
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

@@ -26,7 +26,7 @@ func rows() []row {
 			limit: handoffLimit,
 		})
 	}
-	return append(rows,
+	rows = append(rows,
 		row{
 			name: "mutex/uncontended", unit: "op/s",
 			tenure: alone.of(tenureLocker), peer: alone.of(etcdLocker), peerName: etcdName,
@@ -51,6 +51,7 @@ func rows() []row {
 			tenure: memory(tenureLocker), peer: memory(etcdLocker), peerName: etcdName,
 		},
 	)
+	return append(rows, jobRows()...)
 }
 
 // A cycle locks and unlocks once.

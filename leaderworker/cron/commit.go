@@ -203,6 +203,7 @@ func (e *engine) finish(en *entry) {
 // unknown is sent again until etcd answers, or the epoch is over.
 func (e *engine) submit(en *entry, txn groupcommit.Txn, take func(groupcommit.Result)) {
 	en.busy = true
+	base := en.rev
 	e.setAlarm(en, time.Time{})
 	e.helpers.Go(func() {
 		r, err := groupcommit.Until(e.ctx, e.commits, txn)
@@ -218,9 +219,8 @@ func (e *engine) submit(en *entry, txn groupcommit.Txn, take func(groupcommit.Re
 				e.refused(en, err)
 				return
 			}
-			before := en.rev
 			take(r)
-			if !r.Succeeded && en.rev == before {
+			if !r.Succeeded && en.rev == base {
 				// Refused, though nothing has changed: a closed fence, or a key that
 				// should not be there. It must not become a loop.
 				e.setAlarm(en, time.Now().Add(backoff(&en.failures, minBackoff)))
