@@ -396,7 +396,7 @@ func TestAClaimThatArrivesWhileItsProcessStopsIsGivenBack(t *testing.T) {
 }
 
 func TestWhileARunGoesOnNoOtherProcessBeginsTheNext(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		name, b := harness.Name(t), newBlocked()
 		job := b.job()
 		job.Schedule = oftenEnough(t)
@@ -496,7 +496,7 @@ func TestClosingTheSessionEndsRunsAndThenTheScheduler(t *testing.T) {
 }
 
 func TestAPausedJobIsNotRunUnlessTriggered(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		b := newBlocked()
 		job := b.job()
 		job.Schedule, job.Overlap = oftenEnough(t), cron.Queue

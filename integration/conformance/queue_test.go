@@ -360,7 +360,7 @@ func TestATaskWhoseClaimOrAckWasNotAnsweredIsDoneOnce(t *testing.T) {
 }
 
 func TestADelayedTaskIsNotClaimedBefore(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		d := newDesk()
 		q := newQueue(t, c.Session(t), harness.Name(t))
 		consume(t, q, d.handle)
@@ -401,7 +401,7 @@ func TestAFullQueueRefusesLongBeforeEtcdDoes(t *testing.T) {
 }
 
 func TestAConsumerThatStopsGivesItsTasksBack(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		name, d, heir := harness.Name(t), newDesk(), newDesk()
 		q := newQueue(t, c.Session(t, session.WithTTL(time.Minute)), name)
 		stop := consume(t, q, d.handle, queue.Prefetch(5))
@@ -426,7 +426,7 @@ func TestAConsumerThatStopsGivesItsTasksBack(t *testing.T) {
 }
 
 func TestATaskThatIsCancelledIsNotDone(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		name, d := harness.Name(t), newDesk()
 		q := newQueue(t, c.Session(t), name)
 		id := mustEnqueue(t, q, "work", queue.Dedupe("key"))
@@ -492,7 +492,7 @@ func TestNoMoreTasksAreClaimedThanTheQueueAllows(t *testing.T) {
 }
 
 func TestAnIdleConsumerTakesOverWhatABusyOneHasNoRoomFor(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		name, busy, idle := harness.Name(t), newDesk(), newDesk()
 		q := newQueue(t, c.Session(t), name)
 		consume(t, q, busy.handle)
@@ -506,6 +506,24 @@ func TestAnIdleConsumerTakesOverWhatABusyOneHasNoRoomFor(t *testing.T) {
 			harness.Got(t, idle.began)
 			idle.let <- nil
 		}
+	})
+}
+
+func TestAConsumerWhoseKeyIsDeletedByHandGoesOn(t *testing.T) {
+	harness.OneMember(t, func(c *harness.Cluster) {
+		name, d := harness.Name(t), newDesk()
+		q := newQueue(t, c.Session(t), name)
+		consume(t, q, d.handle)
+		mustEnqueue(t, q, "work")
+		harness.Got(t, d.began)
+		d.let <- nil
+		key := c.Keys(t, "/tenure/queues/"+name+"/consumers/")[0]
+		_, err := c.Client().Delete(harness.Context(t), key)
+		require.NoError(t, err)
+		mustEnqueue(t, q, "work")
+		harness.Got(t, d.began)
+		d.let <- nil
+		c.AwaitKeys(t, key, 1)
 	})
 }
 
@@ -526,7 +544,7 @@ func TestAHandlerThatHangsIsToldAndItsTaskTriedAgain(t *testing.T) {
 }
 
 func TestClosingTheSessionEndsTheConsumer(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
+	harness.OneMember(t, func(c *harness.Cluster) {
 		s, d := c.Session(t), newDesk()
 		q := newQueue(t, s, harness.Name(t))
 		ended := make(chan error, 1)

@@ -46,6 +46,7 @@ func (r Result) Value(i int) *mvccpb.KeyValue {
 // one waits for it in the end.
 type Committer struct {
 	client *clientv3.Client
+	begin  func() (done func())
 
 	mu      sync.Mutex
 	pending []*request
@@ -60,8 +61,12 @@ type request struct {
 	err error
 }
 
-// New returns a committer on a client.
-func New(client *clientv3.Client) *Committer { return &Committer{client: client} }
+// New returns a committer on a client. If begin is given, it is called when a
+// goroutine of the committer begins, and what it returns when that ends: for who
+// cannot call Wait.
+func New(client *clientv3.Client, begin func() (done func())) *Committer {
+	return &Committer{client: client, begin: begin}
+}
 
 // Wait returns when nothing is under way. Each commit has a time limit of its
 // own, so it does not take long.
@@ -76,7 +81,14 @@ func (c *Committer) Do(ctx context.Context, txn Txn) (Result, error) {
 	c.pending = append(c.pending, r)
 	if c.running < concurrent {
 		c.running++
-		c.sending.Go(c.send)
+		done := func() {}
+		if c.begin != nil {
+			done = c.begin()
+		}
+		c.sending.Go(func() {
+			defer done()
+			c.send()
+		})
 	}
 	c.mu.Unlock()
 	select {

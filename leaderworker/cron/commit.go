@@ -321,7 +321,7 @@ func (e *engine) abandon() {
 
 // giveBack deletes a claim if it is of this epoch.
 func (e *engine) giveBack(ctx context.Context, key string) {
-	commits := groupcommit.New(e.session.Client())
+	commits := groupcommit.New(e.session.Client(), nil)
 	defer commits.Wait()
 	_, err := groupcommit.Until(ctx, commits, groupcommit.Txn{
 		If:   []clientv3.Cmp{clientv3.Compare(clientv3.LeaseValue(key), "=", e.epoch.Lease())},

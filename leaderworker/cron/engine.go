@@ -75,7 +75,7 @@ type ending struct {
 func newEngine(c *Scheduler, epoch *session.Epoch, w *workers) *engine {
 	e := &engine{
 		Scheduler: c, epoch: epoch, workers: w,
-		commits: groupcommit.New(c.session.Client()),
+		commits: groupcommit.New(c.session.Client(), nil),
 		entries: make(map[string]*entry),
 	}
 	w.adopt(e)

@@ -164,7 +164,7 @@ func (c *consumer) answered(it *item, a *attempt, tried entry, r groupcommit.Res
 
 // take makes a task of what was claimed.
 func (c *consumer) take(it *item, a *attempt, tried entry, r groupcommit.Result, token int64) {
-	t := &Task{consumer: c, item: it, id: it.place.id, place: it.place, entry: tried, claim: a.claim, token: token, epoch: c.epoch}
+	t := &Task{consumer: c, item: it, id: it.place.id, place: it.place, entry: tried, claim: a.claim, slot: a.claim.Slot, token: token, epoch: c.epoch}
 	if body := r.Value(0); body != nil {
 		payload, err := parseHeader(body.Value, &t.task)
 		if err != nil {

@@ -58,6 +58,7 @@ func (q *Queue) Consume(ctx context.Context, handler Handler, opts ...ConsumeOpt
 		case err != nil:
 			return q.explain("consume", err)
 		}
+		q.epoch.Store(epoch)
 		if err := newConsumer(q, c, epoch, crew).run(ctx); err != nil {
 			return q.explain("consume", err)
 		}
@@ -113,7 +114,7 @@ func newConsumer(q *Queue, c consumption, epoch *session.Epoch, crew *crew) *con
 	own := strconv.FormatInt(int64(epoch.Lease()), 16) + "-" + strconv.FormatInt(crew.number, 10)
 	n := &consumer{
 		Queue: q, consumption: c, epoch: epoch, crew: crew,
-		commits:  groupcommit.New(q.session.Client()),
+		commits:  groupcommit.New(q.session.Client(), nil),
 		backlog:  newBacklog(),
 		members:  members{own: own, seen: make(map[string]bool)},
 		slots:    newSlots(q.maxActive),
@@ -300,7 +301,7 @@ func (c *consumer) dropHand() {
 func (c *consumer) abandon() {
 	giveBack := func(id string, a *attempt) {
 		c.epoch.Background(func(ctx context.Context) {
-			commits := groupcommit.New(c.session.Client())
+			commits := groupcommit.New(c.session.Client(), nil)
 			defer commits.Wait()
 			err := groupcommit.Repeat(ctx, func() error {
 				if a != nil {

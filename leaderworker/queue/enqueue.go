@@ -64,6 +64,7 @@ func (q *Queue) enqueue(ctx context.Context, t task) (string, error) {
 		if err != nil {
 			return "", q.explain("enqueue", err)
 		}
+		q.epoch.Store(epoch)
 		// The fence makes an attempt without an answer end for certain: see Settle.
 		fence := epoch.Fence()
 		txn := groupcommit.Txn{

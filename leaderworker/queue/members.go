@@ -10,9 +10,16 @@ import (
 	"github.com/gotenure/tenure/internal/prefixwatch"
 )
 
-// saturation is for how long a consumer must have had no room, and tasks that
-// wait for it, before it leaves its shards to those that have room.
-const saturation = 250 * time.Millisecond
+const (
+	// saturation is for how long a consumer must have had no room, and tasks that
+	// wait for it, before it leaves its shards to those that have room.
+	saturation = 250 * time.Millisecond
+
+	// oddTime is for how long the own key may differ from what it should be before
+	// it is written again. The watch takes a moment, and a write that was given
+	// up for lost may arrive after the one that followed it.
+	oddTime = time.Second
+)
 
 // members are the consumers that have room. Each shard is looked after by one
 // of them; see responsible.
@@ -21,13 +28,13 @@ const saturation = 250 * time.Millisecond
 //	    ▲                                                 │
 //	    └──────────────── half of it is free again ───────┘
 type members struct {
-	own    string
-	seen   map[string]bool // those whose keys exist, as far as the watch has told
-	synced bool
+	own  string
+	seen map[string]bool // those whose keys exist, as far as the watch has told
 
-	joined bool // the own key exists, or may
-	busy   bool // a transaction about it is under way
-	since  time.Time
+	joined bool      // the own key should exist, or may
+	busy   bool      // a transaction about it is under way
+	since  time.Time // there is no room
+	odd    time.Time // since when the watch says otherwise
 	alarm  time.Time
 }
 
@@ -35,8 +42,15 @@ type members struct {
 func (c *consumer) announce(now time.Time) {
 	m := &c.members
 	m.alarm = time.Time{}
+	if m.busy || m.joined == m.seen[m.own] {
+		m.odd = time.Time{}
+	} else if m.odd.IsZero() {
+		m.odd = now
+	}
 	switch {
 	case m.busy:
+	case !c.stopping && !m.odd.IsZero() && now.Sub(m.odd) > oddTime:
+		c.join(m.joined)
 	case c.stopping:
 		if m.joined {
 			c.join(false)
@@ -59,8 +73,7 @@ func (c *consumer) announce(now time.Time) {
 }
 
 // join writes the consumer's key, or deletes it. Both can be repeated, and only
-// one of them is under way at a time. A put that arrives late is no harm: it
-// goes with the lease, and the watch tells of it.
+// one of them is under way at a time; what arrives late is put right by announce.
 func (c *consumer) join(in bool) {
 	key := c.consumers() + c.members.own
 	txn := groupcommit.Txn{Then: []clientv3.Op{clientv3.OpDelete(key)}}

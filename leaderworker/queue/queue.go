@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -27,7 +28,8 @@ type Queue struct {
 	retention time.Duration
 	log       *slog.Logger
 
-	commits *groupcommit.Committer
+	commits *groupcommit.Committer // for all but consumers
+	epoch   atomic.Pointer[session.Epoch]
 	room    room
 }
 
@@ -45,9 +47,9 @@ func New(s *session.Session, name string, opts ...Option) (*Queue, error) {
 		session: s, name: name, prefix: prefix,
 		limit: DefaultLimit, maxPayload: DefaultMaxPayload, tries: DefaultTries,
 		backoff: defaultBackoff, retention: DefaultRetention,
-		log:     slog.New(slog.DiscardHandler),
-		commits: groupcommit.New(s.Client()),
+		log: slog.New(slog.DiscardHandler),
 	}
+	q.commits = groupcommit.New(s.Client(), q.begin)
 	for _, opt := range opts {
 		if err := opt(q); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -58,6 +60,14 @@ func New(s *session.Session, name string, opts ...Option) (*Queue, error) {
 			ErrConfig, q.limit, q.maxPayload, MaxBytes)
 	}
 	return q, nil
+}
+
+// begin makes the session's Close wait for a commit whose caller may have gone.
+func (q *Queue) begin() (done func()) {
+	if e := q.epoch.Load(); e != nil {
+		return e.Work()
+	}
+	return func() {}
 }
 
 // Name returns the queue's name.

@@ -27,6 +27,7 @@ type Task struct {
 	place    place
 	entry    entry // with this try counted
 	token    int64
+	slot     int // 0 if there is no bound
 	epoch    *session.Epoch
 
 	cancel  context.CancelCauseFunc // nil until it is begun
@@ -34,8 +35,10 @@ type Task struct {
 	lost    atomic.Bool // before the context is cancelled
 	stalled *time.Timer // nil unless stalls are watched for
 
+	saying sync.Mutex // held while a progress is written, so that the latest stays
+	claim  claim      // as it was written
+
 	mu     sync.Mutex
-	claim  claim
 	result []byte
 }
 
@@ -93,8 +96,8 @@ func (t *Task) Progress(ctx context.Context, text string) error {
 	if t.stalled != nil {
 		t.stalled.Reset(t.consumer.stall)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock() // one at a time, so that the latest is what stays
+	t.saying.Lock()
+	defer t.saying.Unlock()
 	said := t.claim
 	said.Progress = cut(text)
 	key := t.consumer.Queue.claim(t.id)
@@ -195,8 +198,8 @@ func (c *consumer) settle(t *Task, v verdict) {
 		Then: append([]clientv3.Op{clientv3.OpDelete(key)}, c.consequence(t, v)...),
 		Else: []clientv3.Op{clientv3.OpGet(key, clientv3.WithKeysOnly())},
 	}
-	if t.claim.Slot > 0 {
-		txn.Then = append(txn.Then, clientv3.OpDelete(c.slot(t.claim.Slot)))
+	if t.slot > 0 {
+		txn.Then = append(txn.Then, clientv3.OpDelete(c.slot(t.slot)))
 	}
 	c.submit(txn, func(r groupcommit.Result, err error) {
 		if err != nil {
