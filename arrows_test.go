@@ -20,8 +20,9 @@ var arrows = map[string][]string{
 	"internal/clock":       {},
 	"internal/keys":        {},
 	"internal/prefixwatch": {},
-	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
+	"internal/mailbox":     {},
 	"internal/groupcommit": {},
+	"session":              {"internal/clock", "internal/keys", "internal/prefixwatch"},
 	"internal/leasekey":    {"internal/groupcommit", "internal/keys", "internal/prefixwatch", "session"},
 	"internal/waitqueue":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"internal/admission":   {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
@@ -32,6 +33,8 @@ var arrows = map[string][]string{
 	"config/internal/tree": {"internal/keys"},
 	"config":               {"config/internal/tree", "internal/keys", "internal/prefixwatch"},
 	"config/fleet":         {"config", "internal/keys", "internal/prefixwatch", "session"},
+	"leaderworker/cron":    {"internal/groupcommit", "internal/keys", "internal/mailbox", "internal/prefixwatch", "session"},
+	"leaderworker/queue":   {"internal/groupcommit", "internal/keys", "internal/mailbox", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -9,6 +9,8 @@
 //	leaderworker  shards shared out among workers, each with one owner at a time
 //	config    a typed, validated value that follows etcd; needs no session
 //	config/fleet  who has applied which configuration, and staged roll-outs
+//	leaderworker/cron   jobs at times, each tick in one of the processes
+//	leaderworker/queue  a durable work queue
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

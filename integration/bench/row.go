@@ -63,6 +63,14 @@ func (e *env) client() (*clientv3.Client, error) {
 
 func (e *env) onClose(f func()) { e.closers = append(e.closers, f) }
 
+// inBackground runs f until the row has been measured. It is not waited for: one
+// of etcd's recipes cannot be stopped but by closing its client.
+func (e *env) inBackground(f func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.onClose(cancel)
+	go f(ctx)
+}
+
 func (e *env) close() {
 	for _, f := range slices.Backward(e.closers) {
 		f()

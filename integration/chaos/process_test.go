@@ -68,8 +68,11 @@ func eachKind(t *testing.T, test func(t *testing.T, c *harness.Cluster, kind str
 func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(endpointsVariable); endpoints != "" {
 		act := hold
-		if pool := os.Getenv(poolVariable); pool != "" {
+		switch pool := os.Getenv(poolVariable); {
+		case pool != "":
 			act = func(endpoints []string) error { return labour(endpoints, pool, os.Getenv(workerVariable)) }
+		case os.Getenv(jobsVariable) != "":
+			act = func(endpoints []string) error { return doJobs(endpoints, os.Getenv(nameVariable)) }
 		}
 		if err := act(strings.Split(endpoints, ",")); err != nil {
 			fmt.Println("failed:", err)

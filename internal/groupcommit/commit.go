@@ -62,17 +62,22 @@ type request struct {
 	err error
 }
 
-// New returns a committer on a client.
-func New(client *clientv3.Client) *Committer {
+// New returns a committer on a client. If begin is given, it is called when a
+// goroutine of the committer begins, and what it returns when that ends: for who
+// cannot call Wait.
+func New(client *clientv3.Client, begin func() (done func())) *Committer {
 	c := &Committer{client: client}
 	c.spawn = c.sending.Go
+	if begin != nil {
+		c.spawn = func(send func()) {
+			done := begin()
+			c.sending.Go(func() {
+				defer done()
+				send()
+			})
+		}
+	}
 	return c
-}
-
-// NewOn returns a committer that has its goroutines started, and waited for, by
-// somebody else.
-func NewOn(client *clientv3.Client, spawn func(func())) *Committer {
-	return &Committer{client: client, spawn: spawn}
 }
 
 // Wait returns when nothing is under way. Each commit has a time limit of its

@@ -17,6 +17,10 @@
 //	  config/<name>/instances/<lease>  what the owner of the lease has applied
 //	  config/<name>/asks/<lease>   a draft that instances are to judge
 //	  config/<name>/answers/<lease>/<lease>  what one of them says
+//	  cron/<name>/live/<job>       what was decided about the job's ticks
+//	  cron/<name>/live/<job>/<tick>  the claim of one run, under a lease
+//	  cron/<name>/runs/<job>/<tick>  what has become of the tick
+//	  queues/<name>/...              a work queue: see package queue
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -117,6 +121,12 @@ func (s Space) Configs() string { return string(s) + "config/" }
 
 // Config is the prefix of everything that belongs to one configuration.
 func (s Space) Config(name string) (string, error) { return below(s.Configs(), name) }
+
+// Cron is the prefix of one scheduler's jobs.
+func (s Space) Cron(name string) (string, error) { return below(string(s)+"cron/", name) }
+
+// Queue is the prefix of one work queue.
+func (s Space) Queue(name string) (string, error) { return below(string(s)+"queues/", name) }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

@@ -41,11 +41,7 @@ func Pause(ctx context.Context, failures int) {
 func Commit(ctx context.Context, epoch *session.Epoch, txn groupcommit.Txn) (groupcommit.Result, error) {
 	type committerKey struct{}
 	s := epoch.Session()
-	value, letGo := s.Share(committerKey{}, func() any {
-		return groupcommit.NewOn(s.Client(), func(send func()) {
-			epoch.Background(func(context.Context) { send() })
-		})
-	})
+	value, letGo := s.Share(committerKey{}, func() any { return groupcommit.New(s.Client(), epoch.Work) })
 	defer letGo()
 	return value.(*groupcommit.Committer).Do(ctx, txn)
 }
