@@ -127,24 +127,40 @@ func (v *Value[T]) Promote(ctx context.Context, id string) (int64, error) {
 
 // Unstage takes the staged change with this id back: the instances that have it
 // return to what everybody has. It returns the revision from which on that is
-// so. ErrNotStaged is returned if it is not staged any more.
+// so. ErrNotStaged is returned if it is not staged any more, or was not yet: a
+// Stage whose outcome is unknown can not come to be after that.
 func (v *Value[T]) Unstage(ctx context.Context, id string) (int64, error) {
+	var first *base
 	for failures := 1; ; failures++ {
 		from, err := v.readBase(ctx)
-		switch {
-		case err != nil:
+		if err != nil {
 			return 0, err
-		case from.stageRev == 0 && failures > 1:
-			return from.at, nil // by an attempt that was not answered, or by somebody else
-		case from.stageRev == 0 || from.stageErr == nil && from.stage.ID != id:
-			return 0, fmt.Errorf("%w: %q: %s", ErrNotStaged, v.name, id)
 		}
-		rev, err := v.try(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(v.place.stage), "=", from.stageRev)},
-			[]clientv3.Op{clientv3.OpDelete(v.place.stage)})
-		if !errors.Is(err, errAgain) && !errors.Is(err, errUnanswered) {
+		if first == nil {
+			first = &from
+		}
+		there := from.stageRev != 0 && (from.stageErr != nil || from.stage.ID == id)
+		if !there && failures > 1 && from.head.N == first.head.N {
+			return from.at, nil // by an attempt that was not answered; promoting it would have counted as a change
+		}
+		cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(v.place.stage), "=", from.stageRev)}
+		op := clientv3.OpDelete(v.place.stage)
+		if !there {
+			// A Stage that is still under way compares the head.
+			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(v.place.head), "=", from.headRev))
+			op = clientv3.OpPut(v.place.head, head{N: from.head.N, ID: "settled-" + rand.Text()}.text())
+		}
+		rev, err := v.try(ctx, cmps, []clientv3.Op{op})
+		switch {
+		case errors.Is(err, errAgain) && !there, errors.Is(err, errUnanswered) && !there:
+			failures = 0 // nothing was there, and it is not known yet that nothing will be
+		case errors.Is(err, errAgain), errors.Is(err, errUnanswered):
+		case err == nil && !there:
+			return 0, fmt.Errorf("%w: %q: %s", ErrNotStaged, v.name, id)
+		default:
 			return rev, err
 		}
-		backoff(ctx, failures)
+		backoff(ctx, max(failures, 1))
 	}
 }
 

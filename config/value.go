@@ -53,9 +53,9 @@ type watchment = prefixwatch.Watch
 // given.
 //
 // ctx bounds the start only; without a deadline Watch gives up after half a
-// minute. The client stays the caller's and must outlive the Value. It costs
-// one watch and one range, and then a keys-only range every ten seconds or so
-// without a change.
+// minute. What was committed before the call is seen. The client stays the
+// caller's and must outlive the Value. It costs a count, a watch and a range,
+// and then a keys-only range every ten seconds or so without a change.
 func Watch[T any](ctx context.Context, client *clientv3.Client, name string, opts ...Option) (*Value[T], error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -93,14 +93,18 @@ func (v *Value[T]) start(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
-	watch := v.open(0)
-	update, err := watch.Next(ctx)
+	from, err := v.committed(ctx)
+	watch := v.open(from)
+	var update prefixwatch.Update
+	if err == nil {
+		update, err = watch.Next(ctx)
+	}
 	if err == nil {
 		err = v.take(update, true)
 	} else {
 		err = fmt.Errorf("config: %q: etcd did not answer: %w", v.name, err)
 	}
-	answered := v.content.revision > 0 || update.Revision > 0
+	answered := update.Revision > 0
 	if err != nil && v.opts.fallback != "" {
 		if unread := v.fallBack(err); unread != nil {
 			err = fmt.Errorf("%w; and no fallback: %w", err, unread)
@@ -117,6 +121,17 @@ func (v *Value[T]) start(ctx context.Context) error {
 		v.tasks.Go(v.keepFallback)
 	}
 	return nil
+}
+
+// committed returns a revision that is not older than the call. A member that
+// lags behind could show a process that has just been started what was in force
+// before a change that its starter has made.
+func (v *Value[T]) committed(ctx context.Context) (int64, error) {
+	resp, err := v.get(ctx, v.place.watch, clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	return resp.Header.Revision, nil
 }
 
 // open prepares a watch whose first update is everything, at revision from or

@@ -108,9 +108,9 @@ func (f *Fleet) verdicts(ctx context.Context, ask clientv3.LeaseID, from int64) 
 	}()
 	defer func() {
 		cancel()
-		watch.Close()
 		<-collected
 		<-followed
+		watch.Close() // only now does nobody else use it
 	}()
 
 	var (

@@ -45,10 +45,10 @@ func Rollout[T any](ctx context.Context, f *Fleet, v *config.Value[T], d *config
 		return 0, fmt.Errorf("fleet: the fleet is of %q and the value of %q", f.name, v.Name())
 	}
 	id, rev, err := v.Stage(ctx, d, steps.Selections[0])
+	if errors.Is(err, config.ErrUnknown) {
+		return 0, undone(f.name, err, unstage(ctx, v, id))
+	}
 	if err != nil {
-		if errors.Is(err, config.ErrUnknown) {
-			err = errors.Join(err, unstage(ctx, v, id))
-		}
 		return 0, fmt.Errorf("fleet: %q: %w", f.name, err)
 	}
 	undo := func(why error) error { return undone(f.name, why, unstage(ctx, v, id)) }
@@ -67,7 +67,7 @@ func Rollout[T any](ctx context.Context, f *Fleet, v *config.Value[T], d *config
 	}
 	rev, err = v.Promote(ctx, id)
 	if err != nil {
-		if errors.Is(err, config.ErrUnknown) {
+		if errors.Is(err, config.ErrUnknown) && !withdrawn(ctx, v, id) {
 			return 0, fmt.Errorf("fleet: %q: %w", f.name, err)
 		}
 		return 0, undo(err)
@@ -84,6 +84,15 @@ func undone(name string, why, failed error) error {
 		return fmt.Errorf("fleet: %q: %w; and it is not taken back: %w", name, why, failed)
 	}
 	return fmt.Errorf("%w: %q: %w", ErrRolledBack, name, why)
+}
+
+// withdrawn takes a staged change back whose promotion was not answered, and
+// tells whether that came first. If not, everybody has it.
+func withdrawn[T any](ctx context.Context, v *config.Value[T], id string) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	_, err := v.Unstage(ctx, id)
+	return err == nil
 }
 
 // unstage takes a staged change back, also when the caller has given up.

@@ -274,7 +274,7 @@ func TestReadersSeeWholeValuesOnly(t *testing.T) {
 				last = l.MaxConns
 			}
 		}
-		require.Equal(t, 99, last)
+		require.Equal(t, 99, v.Get().MaxConns)
 	})
 }
 

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -162,6 +163,34 @@ func TestAStageThatArrivesLateIsNotMade(t *testing.T) {
 		_, err = v.Unstage(ctx, id)
 		require.NoError(t, err)
 		resp, err := pb.NewKVClient(c.Client().ActiveConnection()).Txn(ctx, late)
+		require.NoError(t, err)
+		require.False(t, resp.Succeeded)
+	})
+}
+
+// Its caller gave up on it and took it back before it had arrived.
+func TestAStageThatWasTakenBackBeforeItArrivedIsNotMade(t *testing.T) {
+	harness.OneMember(t, func(c *harness.Cluster) {
+		name := harness.Name(t)
+		client, faults := c.Dial(t)
+		v := watchLimits(t, client, name, instance("a"))
+		draft, err := v.Draft(harness.Context(t), increment)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(harness.Context(t))
+		late := make(chan *pb.TxnRequest, 1)
+		faults.OnCall(func(req any, call func() error) error {
+			if harness.Creates(req, "/tenure/config/"+name+"/live/stage") {
+				late <- req.(*pb.TxnRequest)
+				cancel()
+				return harness.ErrDown
+			}
+			return call()
+		})
+		id, _, err := v.Stage(ctx, draft, config.Selection{Share: 1})
+		require.ErrorIs(t, err, config.ErrUnknown)
+		_, err = v.Unstage(harness.Context(t), id)
+		require.ErrorIs(t, err, config.ErrNotStaged)
+		resp, err := pb.NewKVClient(c.Client().ActiveConnection()).Txn(harness.Context(t), <-late)
 		require.NoError(t, err)
 		require.False(t, resp.Succeeded)
 	})
