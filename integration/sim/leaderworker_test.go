@@ -190,14 +190,15 @@ func (p *simHand) run(ctx context.Context) {
 	if p.rnd.IntN(2) == 0 {
 		cfg.Worker = p.name // comes back under its name
 	}
+	until := p.upTo(2 * length)
 	ended := make(chan error, 1)
 	go func() { ended <- leaderworker.Run(life, cfg) }()
-	if until := p.upTo(2 * length); p.w.Now()+until < length {
+	if p.w.Now()+until < length {
 		pause(ctx, until)
 	} else {
 		<-ctx.Done()
 	}
-	if p.rnd.IntN(2) == 0 {
+	if p.draw(2) == 0 {
 		p.node.Kill() // with whatever it owns
 	}
 	leave()
