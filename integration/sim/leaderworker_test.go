@@ -36,7 +36,7 @@ func TestShardsHoldUnderFaults(t *testing.T) {
 	if from == 0 {
 		from = rand.Uint64() >> 16
 	}
-	seeds := *seeds/3 + 1
+	seeds := *seeds/5 + 1
 	times := 0
 	for seed := from; seed < from+seeds; seed++ {
 		nodes := []string{"a", "b", "c", "d"}
