@@ -29,6 +29,9 @@ var arrows = map[string][]string{
 	"leaderworker":         {"election", "internal/balance", "internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
 	"election":             {"internal/keys", "internal/leasekey", "internal/prefixwatch", "internal/waitqueue", "session"},
 	"barrier":              {"internal/keys", "internal/leasekey", "internal/prefixwatch", "session"},
+	"config/internal/tree": {"internal/keys"},
+	"config":               {"config/internal/tree", "internal/keys", "internal/prefixwatch"},
+	"config/fleet":         {"config", "internal/keys", "internal/prefixwatch", "session"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

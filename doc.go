@@ -7,6 +7,8 @@
 //	election  who of several candidates leads, with hand-over and observers
 //	barrier   Barrier, Double, Cyclic, Latch: parties that wait for each other
 //	leaderworker  shards shared out among workers, each with one owner at a time
+//	config    a typed, validated value that follows etcd; needs no session
+//	config/fleet  who has applied which configuration, and staged roll-outs
 //
 // All primitives of a process share one [session.Session]. This package itself
 // only has [ClientConfig], the settings of an etcd client that suit

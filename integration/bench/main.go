@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer cluster.Close()
 
 	print, finish := printer(out, *asJSON)
-	for _, row := range slices.Concat(mutexRows(), familyRows(), electionRows(), barrierRows(), shardRows()) {
+	for _, row := range slices.Concat(mutexRows(), familyRows(), electionRows(), barrierRows(), shardRows(), configRows()) {
 		if !match.MatchString(row.name) {
 			continue
 		}

@@ -26,28 +26,6 @@ func requestsTo(t *testing.T, s *session.Session) string {
 	return keys.Space(s.Namespace()).Requests(epoch.Lease())
 }
 
-// awaitListening returns when what is written below the prefix arrives on the
-// session's watch, as heard says: until then a snapshot may show it instead.
-func awaitListening(t *testing.T, c *harness.Cluster, prefix string, heard <-chan struct{}) {
-	t.Helper()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		_, err := c.Client().Put(harness.Context(t), prefix+listening, "")
-		require.NoError(t, err)
-		select {
-		case <-heard:
-			_, err := c.Client().Delete(harness.Context(t), prefix+listening)
-			require.NoError(t, err)
-			return
-		case <-again.C:
-		}
-	}
-}
-
-// listening is what it writes: no request.
-const listening = "is anybody listening"
-
 // entryOf is the entry of a key in its queue.
 func entryOf(t *testing.T, held *lock.Held, queue func(context.Context) ([]lock.Entry, error)) lock.Entry {
 	t.Helper()
@@ -64,6 +42,17 @@ func entryOf(t *testing.T, held *lock.Held, queue func(context.Context) ([]lock.
 
 // requested waits until a holder was asked.
 func requested(t *testing.T, held *lock.Held) { t.Helper(); harness.Got(t, held.Requested()) }
+
+// listening returns once a session hears of requests as they come. Before, it
+// finds them when it looks for the first time.
+func listening(t *testing.T, s *session.Session) {
+	t.Helper()
+	mu := lock.NewMutex(s, harness.Name(t))
+	held := mustLock(t, mu)
+	require.NoError(t, mu.Request(harness.Context(t)))
+	requested(t, held)
+	mustUnlock(t, held)
+}
 
 func notRequested(t *testing.T, held *lock.Held) {
 	t.Helper()
@@ -180,22 +169,6 @@ func TestARetainedLockIsGivenBackOnRequest(t *testing.T) {
 	})
 }
 
-func TestALockThatWasAskedForIsNotHandedOnInTheSession(t *testing.T) {
-	harness.EachSize(t, func(t *testing.T, c *harness.Cluster) {
-		mu := lock.NewMutex(c.Session(t), harness.Name(t))
-		held := mustLock(t, mu)
-		require.NoError(t, mu.Request(harness.Context(t)))
-		requested(t, held)
-		waiting := lockLater(harness.Context(t), mu)
-		mustUnlock(t, held)
-		got := harness.Got(t, waiting)
-		require.NoError(t, got.err)
-		require.NotEqual(t, held.Token()>>16, got.held.Token()>>16, "by a key of its own")
-		notRequested(t, got.held)
-		mustUnlock(t, got.held)
-	})
-}
-
 // The session hears of the request only when it holds the name again, by a key
 // of the same name.
 func TestARequestNeverReachesALaterHold(t *testing.T) {
@@ -209,6 +182,7 @@ func TestARequestNeverReachesALaterHold(t *testing.T) {
 		epoch, err := s.Epoch(harness.Context(t))
 		require.NoError(t, err)
 		requests := requestsTo(t, s)
+		listening(t, s)
 
 		heard := make(chan struct{}, 100)
 		faults.OnReceive(func(msg any) {
@@ -248,19 +222,16 @@ func TestARequestThatComesBeforeTheLocksAnswerIsNotLost(t *testing.T) {
 			client, faults := c.Dial(t)
 			s := c.SessionOn(t, client, session.WithTTL(time.Minute))
 			mu := lock.NewMutex(s, harness.Name(t))
-			requests, heard, listens := requestsTo(t, s), make(chan struct{}, 10), make(chan struct{}, 1000)
+			listening(t, s)
+			requests, heard := requestsTo(t, s), make(chan struct{}, 10)
 			faults.OnReceive(func(msg any) {
 				resp, ok := msg.(*pb.WatchResponse)
 				for _, ev := range resp.GetEvents() {
-					switch {
-					case ok && string(ev.Kv.Key) == requests+listening:
-						listens <- struct{}{}
-					case ok && strings.HasPrefix(string(ev.Kv.Key), requests):
+					if ok && strings.HasPrefix(string(ev.Kv.Key), requests) {
 						heard <- struct{}{}
 					}
 				}
 			})
-			awaitListening(t, c, requests, listens)
 			var group sync.WaitGroup
 			faults.OnCall(func(req any, call func() error) error {
 				err := call()

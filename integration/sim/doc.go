@@ -9,6 +9,5 @@
 //
 //	go test ./integration/sim -sim.seeds=1000 -sim.first=17
 //
-// The mutants in this package are the library with one line made wrong. Each
-// of them must be caught, or the checks are worth nothing.
+// Package mutants sees to it that these checks catch mistakes.
 package sim

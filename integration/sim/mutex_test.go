@@ -42,8 +42,9 @@ func TestMutexHoldsUnderFaults(t *testing.T) { play(t, *seeds, 1) }
 // the other in whatever state the faults have left it.
 func TestMutexHoldsUnderFaultsWithManyUsersPerProcess(t *testing.T) { play(t, *seeds/2+1, 4) }
 
-// play plays schedules against processes with so many users each.
-func play(t *testing.T, seeds uint64, users int) {
+// play plays schedules against processes with so many users each, and against
+// operators that no fault reaches.
+func play(t *testing.T, seeds uint64, users int, operators ...func(context.Context, *world.World)) {
 	from := *first
 	if from == 0 {
 		from = rand.Uint64() >> 16
@@ -52,7 +53,7 @@ func play(t *testing.T, seeds uint64, users int) {
 	for seed := from; seed < from+seeds; seed++ {
 		nodes := []string{"a", "b", "c", "d"}
 		plan := world.Plan(seed, length, nodes, world.DefaultRates())
-		h, leftovers := simulate(t, plan, nodes, users)
+		h, leftovers := simulate(t, plan, nodes, users, operators)
 		if violations := append(leftovers, history.Check(h, bounds)...); len(violations) > 0 {
 			t.Fatalf("%s\n%s\n%s", plan, history.Report(violations), around(h, violations[0].At))
 		}
@@ -64,7 +65,8 @@ func play(t *testing.T, seeds uint64, users int) {
 
 // simulate plays a schedule against users of the mutex and returns the history,
 // and the keys that attempts before have left, as later ones found them.
-func simulate(t *testing.T, plan world.Schedule, nodes []string, users int) (h history.History, leftovers []history.Violation) {
+func simulate(t *testing.T, plan world.Schedule, nodes []string, users int,
+	operators []func(context.Context, *world.World)) (h history.History, leftovers []history.Violation) {
 	t.Helper()
 	var mu sync.Mutex
 	leftover := func(name string, at time.Duration, err error) {
@@ -86,6 +88,9 @@ func simulate(t *testing.T, plan world.Schedule, nodes []string, users int) (h h
 					newProcess(w, rec, name, life, users, leftover).run(ctx)
 				}
 			})
+		}
+		for _, operate := range operators {
+			w.Go(func() { operate(ctx, w) })
 		}
 		require.NoError(t, w.Play(ctx, plan))
 		pause(ctx, calm)
@@ -128,6 +133,9 @@ func (p *process) run(ctx context.Context) {
 		var opts []lock.Option
 		if p.rnd.IntN(3) == 0 {
 			opts = append(opts, lock.WithRetention(p.upTo(5*time.Second)))
+		}
+		if p.rnd.IntN(4) == 0 {
+			opts = append(opts, lock.WithMaxHold(p.upTo(8*time.Second)))
 		}
 		mutex := lock.NewMutex(s, "orders", opts...)
 		var group sync.WaitGroup

@@ -53,3 +53,57 @@ func TestWorkHasTimeToStopWhenItsHoldHasLastedTooLong(t *testing.T) {
 		})
 	}
 }
+
+func TestALockThatWasAskedForIsNotHandedOnInTheSession(t *testing.T) {
+	world.Run(t, world.Config{Seed: 1}, func(t *testing.T, w *world.World) {
+		ctx := onWorldTime(w)
+		s, err := session.New(ctx, w.Dial("a").Client())
+		require.NoError(t, err)
+		mu := lock.NewMutex(s, "orders")
+		for _, asked := range []bool{false, true} {
+			held, err := mu.Lock(ctx)
+			require.NoError(t, err)
+			next := make(chan *lock.Held, 1)
+			go func() {
+				held, err := mu.Lock(ctx)
+				require.NoError(t, err)
+				next <- held
+			}()
+			if asked {
+				require.NoError(t, mu.Request(ctx))
+				<-held.Requested()
+			}
+			pause(ctx, time.Second) // it waits in the local queue
+			require.NoError(t, held.Unlock(ctx))
+			got := <-next
+			require.Equal(t, asked, held.Token()>>16 != got.Token()>>16, "by a key of its own if somebody has asked")
+			require.NoError(t, got.Unlock(ctx))
+		}
+		require.NoError(t, s.Close(ctx))
+	})
+}
+
+func TestMutexHoldsUnderFaultsWhileLocksAreTakenAway(t *testing.T) { play(t, *seeds/3+1, 2, takeAway) }
+
+// takeAway is an operator that asks for the lock, takes it from its holder, and
+// throws waiters out.
+func takeAway(ctx context.Context, w *world.World) {
+	rnd := w.RandFor("operator")
+	for ctx.Err() == nil {
+		pause(ctx, upTo(rnd, 6*time.Second))
+		entries, err := lock.Queue(ctx, w.Direct(), "", "orders")
+		if err != nil || len(entries) == 0 {
+			continue
+		}
+		patience, cancel := context.WithTimeout(ctx, upTo(rnd, 4*time.Second))
+		switch rnd.IntN(4) {
+		case 0:
+			_ = entries[0].Request(patience, w.Direct(), "", "the operator")
+		case 1:
+			_ = entries[rnd.IntN(len(entries))].ForceRelease(patience, w.Direct(), "", "the operator")
+		default:
+			_ = entries[0].ForceRelease(patience, w.Direct(), "", "the operator")
+		}
+		cancel()
+	}
+}

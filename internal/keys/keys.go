@@ -12,6 +12,11 @@
 //	  candidates/<name>/<lease>    what a candidate says about itself
 //	  barriers/<kind>/<name>/      what a barrier of that kind consists of
 //	  pools/<name>/...             a group of workers, see Pool
+//	  config/<name>/live/          what is in force, and who wrote it last
+//	  config/<name>/history/<n>    what was in force before
+//	  config/<name>/instances/<lease>  what the owner of the lease has applied
+//	  config/<name>/asks/<lease>   a draft that instances are to judge
+//	  config/<name>/answers/<lease>/<lease>  what one of them says
 //
 // A name is one path segment: it is escaped so that no name's keys are a
 // prefix of another's, and ordinary names stay readable. <lease> is the lease
@@ -106,6 +111,12 @@ func (s Space) Barrier(kind, name string) (string, error) {
 // Delay is the key that marks the owner of the lock with that prefix, for those
 // who wait for a while after its crash.
 func (s Space) Delay(prefix string) string { return string(s) + "delays/" + prefix }
+
+// Configs is the prefix of all configurations.
+func (s Space) Configs() string { return string(s) + "config/" }
+
+// Config is the prefix of everything that belongs to one configuration.
+func (s Space) Config(name string) (string, error) { return below(s.Configs(), name) }
 
 func below(prefix, name string) (string, error) {
 	segment, err := Escape(name)

@@ -60,6 +60,9 @@ func TestLayout(t *testing.T) {
 	prefix, err = space.Election("scheduler")
 	require.NoError(t, err)
 	require.Equal(t, "/tenure/elections/scheduler/", prefix)
+	prefix, err = space.Config("limits")
+	require.NoError(t, err)
+	require.Equal(t, "/tenure/config/limits/", prefix)
 }
 
 func TestCandidatesOfEachElectionAreApart(t *testing.T) {

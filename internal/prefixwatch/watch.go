@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -70,7 +71,7 @@ type Watch struct {
 	stream     int   // which of the client's streams to use
 	failures   int   // attempts to open since the last that succeeded
 	suspect    bool  // a probe has seen what the watch has not told
-	confirmed  time.Time
+	confirmed  atomic.Pointer[time.Time]
 	probeTimer *time.Timer
 }
 
@@ -93,8 +94,14 @@ func (w *Watch) Close() {
 }
 
 // Confirmed is when the last update was known to be all there is: the age of
-// the reader's knowledge. It is the zero time before the first update.
-func (w *Watch) Confirmed() time.Time { return w.confirmed }
+// the reader's knowledge. It is the zero time before the first update. Unlike
+// the other methods it may be called while Next waits, by anybody.
+func (w *Watch) Confirmed() time.Time {
+	if at := w.confirmed.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // Next waits for the next update. It returns an error when ctx or the watch
 // has ended, or when etcd refuses the watch for good; everything else is
@@ -324,7 +331,8 @@ func (w *Watch) drop() {
 
 func (w *Watch) confirm() {
 	w.suspect = false
-	w.confirmed = time.Now()
+	now := time.Now()
+	w.confirmed.Store(&now)
 }
 
 // arm starts the probe's timer anew. Many processes follow the same keys, so

@@ -1,14 +1,10 @@
-package sim
+package mutants
 
-import (
-	"fmt"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"testing"
+import "testing"
 
-	"github.com/stretchr/testify/require"
-)
+func TestMistakesInPoolsAreCaught(t *testing.T) {
+	catch(t, "TestShardsHoldUnderFaults", poolMutants)
+}
 
 var poolMutants = []mutant{
 	{
@@ -64,24 +60,4 @@ var poolMutants = []mutant{
 		test: "conformance TestAClaimThatArrivesLateOwnsNothing|TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse|" +
 			"TestAJoiningThatArrivesLateLeavesNoMember|TestASecondProcessOfOneNameWaitsForTheFirst",
 	},
-}
-
-func TestPoolMutantsAreCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	for _, m := range poolMutants {
-		t.Run(m.name, func(t *testing.T) {
-			if pkg, tests, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^("+tests+")$")
-				require.Error(t, err, "not caught")
-				for test := range strings.SplitSeq(tests, "|") {
-					require.Contains(t, out, "--- FAIL: "+test)
-				}
-				return
-			}
-			out, err := m.run(t, root, "sim", "-test.run=^TestShardsHoldUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
-			require.Error(t, err, "not caught in %d schedules", mutantSeeds/5+1)
-			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
-		})
-	}
 }

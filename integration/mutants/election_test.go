@@ -1,14 +1,10 @@
-package sim
+package mutants
 
-import (
-	"fmt"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"testing"
+import "testing"
 
-	"github.com/stretchr/testify/require"
-)
+func TestMistakesInElectionsAreCaught(t *testing.T) {
+	catch(t, "TestElectionHoldsUnderFaults", electionMutants)
+}
 
 var electionMutants = []mutant{
 	{
@@ -41,24 +37,4 @@ var electionMutants = []mutant{
 		edits: []edit{{"election/succession.go", "if foreign := slices.IndexFunc(between, func(c Candidate) bool { return c.Foreign }); foreign >= 0 {", "if foreign := -1; foreign >= 0 {"}},
 		test:  "../election TestWhomATermPassesTo",
 	},
-}
-
-func TestElectionMutantsAreCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	for _, m := range electionMutants {
-		t.Run(m.name, func(t *testing.T) {
-			if pkg, tests, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^("+tests+")$")
-				require.Error(t, err, "not caught")
-				for test := range strings.SplitSeq(tests, "|") {
-					require.Contains(t, out, "--- FAIL: "+test)
-				}
-				return
-			}
-			out, err := m.run(t, root, "sim", "-test.run=^TestElectionHoldsUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
-			require.Error(t, err, "not caught in %d schedules", mutantSeeds/5+1)
-			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
-		})
-	}
 }

@@ -1,36 +1,12 @@
-package sim
+package mutants
 
-import (
-	"cmp"
-	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"testing"
-	"time"
+import "testing"
 
-	"github.com/stretchr/testify/require"
-)
-
-// A mutant is the library with a mistake that somebody could make, and that
-// others have made.
-type mutant struct {
-	name  string
-	edits []edit
-	rule  string // the rules of which at least one must be seen broken
-	in    string // the test that plays the schedules, TestMutexHoldsUnderFaults if empty
-	// test is the package and the test that catches it, if it takes a
-	// coincidence that a random schedule brings about too seldom.
-	test string
+func TestMistakesInLocksAndSessionsAreCaught(t *testing.T) {
+	catch(t, "TestMutexHoldsUnderFaults", lockMutants)
 }
 
-// An edit replaces the one place where old stands in a file.
-type edit struct{ file, old, new string }
-
-var mutants = []mutant{
+var lockMutants = []mutant{
 	{
 		name:  "the deadline counts from the receipt of the answer",
 		edits: []edit{{"session/renew.go", "err := e.renewOnce()\n", "err := e.renewOnce()\n\t\tsent = clock.Now()\n"}},
@@ -119,69 +95,4 @@ var mutants = []mutant{
 		edits: []edit{{"lock/all.go", "return cmp.Compare(p.prefix, q.prefix) })", "return 0 * cmp.Compare(p.prefix, q.prefix) })"}},
 		test:  "conformance TestCallersOfAllNeverWaitForEachOther",
 	},
-}
-
-// Those that random schedules are to catch are caught within a few. The budget
-// makes it very improbable that one gets through by luck.
-const mutantSeeds = 150
-
-// patience is how long a test that a mutant makes hang waits.
-const patience = 5 * time.Second
-
-func TestMutantsAreCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			if pkg, test, ok := strings.Cut(m.test, " "); ok {
-				args := []string{"-test.run=^" + test + "$"}
-				if pkg == "conformance" {
-					args = append(args, fmt.Sprintf("-patience=%v", patience))
-				}
-				out, err := m.run(t, root, pkg, args...)
-				require.Error(t, err, "not caught")
-				require.Contains(t, out, "--- FAIL: "+test)
-				return
-			}
-			out, err := m.run(t, root, "sim", "-test.run=^"+cmp.Or(m.in, "TestMutexHoldsUnderFaults")+"$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
-			require.Error(t, err, "not caught in %d schedules", mutantSeeds)
-			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
-		})
-	}
-}
-
-// run runs a package's tests against the mutant.
-func (m mutant) run(t *testing.T, root, pkg string, args ...string) (string, error) {
-	t.Helper()
-	out, err := exec.Command(m.build(t, root, pkg), args...).CombinedOutput()
-	return string(out), err
-}
-
-// build compiles a package's tests against the mutant.
-func (m mutant) build(t *testing.T, root, pkg string) string {
-	t.Helper()
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for i, e := range m.edits {
-		original := filepath.Join(root, e.file)
-		source := original
-		if edited, ok := replace[original]; ok {
-			source = edited
-		}
-		text, err := os.ReadFile(source)
-		require.NoError(t, err)
-		require.Equal(t, 1, strings.Count(string(text), e.old), "%s has changed: mend the mutant", e.file)
-		edited := filepath.Join(dir, fmt.Sprintf("%d.go", i))
-		require.NoError(t, os.WriteFile(edited, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600))
-		replace[original] = edited
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	overlayFile := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
-	binary := filepath.Join(dir, "sim.test")
-	cmd := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", overlayFile, "-o", binary, "../"+pkg)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
 }

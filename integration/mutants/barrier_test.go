@@ -1,14 +1,10 @@
-package sim
+package mutants
 
-import (
-	"fmt"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"testing"
+import "testing"
 
-	"github.com/stretchr/testify/require"
-)
+func TestMistakesInBarriersAreCaught(t *testing.T) {
+	catch(t, "TestBarriersHoldUnderFaults", barrierMutants)
+}
 
 var barrierMutants = []mutant{
 	{
@@ -64,23 +60,4 @@ var barrierMutants = []mutant{
 		edits: []edit{{"barrier/finish.go", "	case gone && !a.stays():\n", "	case gone && !a.stays() && false:\n"}},
 		test:  "conformance TestAPartyThatWasCutOffLearnsThatItHasPassed",
 	},
-}
-
-func TestBarrierMutantsAreCaught(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	require.NoError(t, err)
-	for _, m := range barrierMutants {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel() // each is a process
-			if pkg, test, ok := strings.Cut(m.test, " "); ok {
-				out, err := m.run(t, root, pkg, "-test.run=^"+test+"$")
-				require.Error(t, err, "not caught")
-				require.Contains(t, out, "--- FAIL: "+test)
-				return
-			}
-			out, err := m.run(t, root, "sim", "-test.run=^TestBarriersHoldUnderFaults$", fmt.Sprintf("-sim.seeds=%d", mutantSeeds))
-			require.Error(t, err, "not caught in %d schedules", mutantSeeds/8)
-			require.Regexp(t, regexp.MustCompile(`(?m)^\s+(`+m.rule+`) on `), out, "caught for another reason")
-		})
-	}
 }
