@@ -60,4 +60,9 @@ var poolMutants = []mutant{
 		test: "conformance TestAClaimThatArrivesLateOwnsNothing|TestAReleaseWhoseAnswerWasLostIsRepeatedAndHitsNobodyElse|" +
 			"TestAJoiningThatArrivesLateLeavesNoMember|TestASecondProcessOfOneNameWaitsForTheFirst",
 	},
+	{
+		name:  "a claim whose outcome is unknown counts as failed",
+		edits: []edit{{"leaderworker/owners.go", "results[i].revision, results[i].taken = kvs[0].CreateRevision, false", "_ = record"}},
+		test:  "conformance TestAClaimWhoseAnswerWasLostIsOwnedOnce",
+	},
 }
