@@ -36,7 +36,7 @@ func TestShardsHoldUnderFaults(t *testing.T) {
 	if from == 0 {
 		from = rand.Uint64() >> 16
 	}
-	seeds := *seeds/3 + 1
+	seeds := *seeds/5 + 1
 	times := 0
 	for seed := from; seed < from+seeds; seed++ {
 		nodes := []string{"a", "b", "c", "d"}
@@ -190,14 +190,15 @@ func (p *simHand) run(ctx context.Context) {
 	if p.rnd.IntN(2) == 0 {
 		cfg.Worker = p.name // comes back under its name
 	}
+	until := p.upTo(2 * length)
 	ended := make(chan error, 1)
 	go func() { ended <- leaderworker.Run(life, cfg) }()
-	if until := p.upTo(2 * length); p.w.Now()+until < length {
+	if p.w.Now()+until < length {
 		pause(ctx, until)
 	} else {
 		<-ctx.Done()
 	}
-	if p.rnd.IntN(2) == 0 {
+	if p.draw(2) == 0 {
 		p.node.Kill() // with whatever it owns
 	}
 	leave()
