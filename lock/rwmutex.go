@@ -26,7 +26,7 @@ type RWMutex struct {
 }
 
 // NewRWMutex returns the reader-writer lock of that name. It does no I/O; names
-// are as for NewMutex.
+// are as for NewMutex, and so is what happens with options that cannot work.
 func NewRWMutex(s *session.Session, name string, opts ...HoldOption) *RWMutex {
 	policy, err := resolveHold(opts)
 	prefix, unusable := keys.Space(s.Namespace()).RWLock(name)

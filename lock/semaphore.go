@@ -33,7 +33,8 @@ type Semaphore struct {
 
 // NewSemaphore returns the semaphore of that name, with so many permits. It
 // does no I/O; names are as for NewMutex. A limit below 1 makes every method
-// return an error that matches ErrPermits.
+// return an error that matches ErrPermits, an option that cannot work one that
+// matches ErrOption.
 func NewSemaphore(s *session.Session, name string, limit int, opts ...HoldOption) *Semaphore {
 	policy, err := resolveHold(opts)
 	prefix, unusable := keys.Space(s.Namespace()).Semaphore(name)

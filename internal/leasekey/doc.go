@@ -19,4 +19,10 @@
 // is unknown, the fence is closed (see session.Epoch.Settle), after which the
 // key either exists or never will, and can be removed for certain. Clean-ups go
 // on in the background when the caller cannot wait.
+//
+// # Asked for, taken away, marked
+//
+// Others ask for a key through its session (Ask): whoever holds by it can find
+// out, or is ended from outside (Hold.Revoke), and then the key is removed behind
+// the end. A key can have a marker beside it that outlives a crash (Key.Mark).
 package leasekey
