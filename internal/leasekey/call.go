@@ -2,7 +2,6 @@ package leasekey
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,21 +18,10 @@ const (
 	// discardGrace is how long an unsuccessful acquisition waits for its own
 	// clean-up before it leaves it to the background.
 	discardGrace = 250 * time.Millisecond
-
-	minPause = 10 * time.Millisecond
-	maxPause = 500 * time.Millisecond
 )
 
-// Pause waits before the next attempt, or returns early when ctx ends.
-func Pause(ctx context.Context, failures int) {
-	d := min(maxPause, minPause<<min(failures, 10))
-	timer := time.NewTimer(d/2 + rand.N(d/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
+// Pause waits before the next attempt, see groupcommit.Pause.
+func Pause(ctx context.Context, failures int) { groupcommit.Pause(ctx, failures) }
 
 // Commit commits a transaction, together with others of the session that are
 // under way at the same time and do not touch its keys. The time limit is that

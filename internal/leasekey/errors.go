@@ -3,10 +3,7 @@ package leasekey
 import (
 	"errors"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
+	"github.com/gotenure/tenure/internal/groupcommit"
 	"github.com/gotenure/tenure/session"
 )
 
@@ -31,17 +28,6 @@ func Lost(err error) bool {
 }
 
 // Refused tells whether an error of a write means that it was certainly not
-// applied, and that repeating it is useless. After all others it may be
-// applied at any time.
-func Refused(err error) bool {
-	code := status.Code(err)
-	if e := (rpctypes.EtcdError{}); errors.As(err, &e) {
-		code = e.Code()
-	}
-	switch code {
-	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated,
-		codes.FailedPrecondition, codes.OutOfRange, codes.ResourceExhausted:
-		return true
-	}
-	return false
-}
+// applied, and that repeating it is useless, see groupcommit.Refused. After all
+// others it may be applied at any time.
+func Refused(err error) bool { return groupcommit.Refused(err) }
