@@ -6,7 +6,7 @@
 // `go test -overlay`, so the library has no hooks for them, and an edit that no
 // longer fits fails the test.
 //
-//	go test ./integration/mutants                        those that random schedules catch
-//	go test ./integration/mutants -mutants.all           and those that certain tests catch
-//	go test ./integration/mutants -run 'Locks/the_deadline'
+//	go test ./integration/mutants                a few, drawn anew each time; of the others, whether they fit
+//	go test ./integration/mutants -mutants.all   all of them
+//	go test ./integration/mutants -mutants.all -run 'Locks/the_deadline'
 package mutants

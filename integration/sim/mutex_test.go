@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("sim.seeds", 25, "how many schedules to play")
+	seeds = flag.Uint64("sim.seeds", 15, "how many schedules to play")
 	first = flag.Uint64("sim.first", 0, "the seed of the first one; 0 draws one")
 )
 
