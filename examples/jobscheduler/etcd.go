@@ -21,9 +21,10 @@ const (
 
 // store is the etcd that everything runs on, and a client of it that is never cut off.
 type store struct {
-	config clientv3.Config // for the nodes' own clients
-	client *clientv3.Client
-	close  func() error
+	config    clientv3.Config // for the nodes' own clients
+	client    *clientv3.Client
+	namespace string // before all keys
+	close     func() error
 }
 
 // openStore connects to the etcd at endpoints or, if there are none, starts one inside this program.
@@ -51,11 +52,21 @@ func connect(ctx context.Context, endpoints []string) (*store, error) {
 	}
 	attempt, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	if _, err := client.Get(attempt, recordsRoot, clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil {
+	if _, err := client.Get(attempt, root, clientv3.WithPrefix(), clientv3.WithCountOnly()); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nil, errors.Join(fmt.Errorf("no answer from %s: %w", strings.Join(endpoints, ", "), err), client.Close())
 	}
 	return &store{config: cfg, client: client, close: client.Close}, nil
+}
+
+// clear deletes everything of this run. ctx may have ended, which is no reason to leave anything behind.
+func (s *store) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if _, err := s.client.Delete(ctx, s.namespace, clientv3.WithPrefix()); err != nil {
+		return fmt.Errorf("delete what was left in etcd: %w", err)
+	}
+	return nil
 }

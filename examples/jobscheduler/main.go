@@ -1,12 +1,14 @@
-// Jobscheduler shows what Tenure is for: a job that must run on one node at a time. Three nodes queue up for a lock,
-// its holder runs the job, the holder is cut off from etcd, and another node takes over without a tick being run twice.
+// Jobscheduler is a job scheduler on three nodes: jobs that are due at times, a queue of tasks, and shards that each node
+// has some of. The leading node is cut off, comes back, the jobs are changed and a fourth node joins, all while it runs;
+// at the end it proves that nothing was done twice, left out or lost.
 //
-//	go run ./examples/jobscheduler
-//	go run ./examples/jobscheduler --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379
+//	go run ./examples/jobscheduler                                       the show, by itself, on an etcd inside
+//	go run ./examples/jobscheduler --endpoints ADDRESSES                 the show on a real etcd
+//	go run ./examples/jobscheduler --endpoints ADDRESSES --node NAME     one node as a process of its own, until Ctrl-C
 //
-// What to read first: node.go is a program that uses a lock, and job.go is work that a lock protects. The rest makes
-// a show of it: link.go is a network that can be cut, plot.go decides what happens when, story.go tells it, and
-// audit.go reads the records back from etcd and checks them.
+// What to read first: node.go is a program that takes part, work.go is what it does, and jobs.go is the YAML document that
+// says when. The rest makes a show of it: link.go is a network that can be cut, show.go decides what happens when,
+// screen.go and board.go show it, and proof.go checks what is in etcd at the end.
 package main
 
 import (
@@ -22,12 +24,13 @@ import (
 	"time"
 )
 
-// config is what the command line says.
-type config struct {
+// settings are what the command line says.
+type settings struct {
 	endpoints []string      // of an etcd; none means one inside this program
 	duration  time.Duration // of the whole show
 	ttl       time.Duration // of the nodes' leases; etcd may grant a longer one
-	period    time.Duration // from one tick of the job to the next
+	node      string        // run this node only
+	jobs      string        // a file for the document, with node only
 }
 
 func main() {
@@ -50,7 +53,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the orderly end
 
-	switch err := show(ctx, cfg, stdout); {
+	act := show
+	if cfg.node != "" {
+		act = alone
+	}
+	switch err := act(ctx, cfg, stdout); {
 	case err == nil:
 		return 0
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -62,21 +69,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-func parse(args []string, stderr io.Writer) (config, error) {
-	cfg := config{period: time.Second}
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var cfg settings
 	flags := flag.NewFlagSet("jobscheduler", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	list := flags.String("endpoints", "", "comma-separated `addresses` of an etcd; without, one is started in this program")
-	flags.DurationVar(&cfg.duration, "duration", 15*time.Second, "how `long` the show takes")
+	flags.DurationVar(&cfg.duration, "duration", 15*time.Second, "how `long` the show takes, a minute at most")
 	flags.DurationVar(&cfg.ttl, "ttl", 2*time.Second, "the nodes' leases' time to live, in whole seconds")
+	flags.StringVar(&cfg.node, "node", "", "run one node of this `name` until Ctrl-C, beside those of other processes")
+	flags.StringVar(&cfg.jobs, "jobs", "", "with --node: a YAML `file` to put into etcd as the jobs of all nodes")
 	if err := flags.Parse(args); err != nil {
-		return config{}, err
+		return settings{}, err
 	}
-	if flags.NArg() > 0 {
-		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if cfg.duration <= 0 {
-		return config{}, fmt.Errorf("--duration %s: must be positive", cfg.duration)
+	switch {
+	case flags.NArg() > 0:
+		return settings{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case cfg.duration <= 0 || cfg.duration > time.Minute:
+		return settings{}, fmt.Errorf("--duration %s: must be positive and a minute at most", cfg.duration)
+	case cfg.node != "" && *list == "":
+		return settings{}, errors.New("--node needs --endpoints: the nodes meet in an etcd")
+	case cfg.jobs != "" && cfg.node == "":
+		return settings{}, errors.New("--jobs goes with --node")
 	}
 	if *list != "" {
 		cfg.endpoints = strings.Split(*list, ",")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,13 +29,17 @@ func requireNothingLeft(t *testing.T, cluster *embedded.Cluster) {
 	resp, err := cluster.Client().Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	require.NoError(t, err)
 	require.Empty(t, resp.Kvs)
+	requireNoLease(t, cluster)
+}
+
+func requireNoLease(t *testing.T, cluster *embedded.Cluster) {
 	leases, err := cluster.Client().Leases(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, leases.Leases)
 }
 
-func quick(cluster *embedded.Cluster) config {
-	return config{endpoints: cluster.Endpoints(), duration: 3 * time.Second, ttl: time.Second, period: 100 * time.Millisecond}
+func quick(cluster *embedded.Cluster) settings {
+	return settings{endpoints: cluster.Endpoints(), duration: 5 * time.Second, ttl: time.Second}
 }
 
 // requireInOrder checks that the texts occur one after the other.
@@ -47,45 +52,55 @@ func requireInOrder(t *testing.T, output string, texts ...string) {
 	}
 }
 
-func TestTheLockPassesOnAndTheCutNodeComesBackAsTheLast(t *testing.T) {
+func TestTheShowEndsByItselfWithItsProofAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	cluster := startEtcd(t)
 	var out bytes.Buffer
-	require.NoError(t, show(t.Context(), quick(cluster), &out))
+	require.NoError(t, show(t.Context(), quick(cluster), &out), "%s", &out)
 	requireInOrder(t, out.String(),
-		"What is going to happen:",
-		"HOLDS THE LOCK", "ran tick 1 ",
-		"IS CUT OFF",
-		"LOST THE LOCK", "no renewal of its lease was answered in time",
-		"HOLDS THE LOCK", "after the cut", "had stopped", "ran tick",
-		"is mended",
-		"1. node-", "holds", "2. node-", "waits", "3. node-", "waits",
+		"report: {every: 1s",
+		"three nodes have started", "OWNS SHARDS", "leads",
+		"IS CUT OFF", "STOPS ITS WORK by itself", "another one leads", "CUT OFF",
+		"IS MENDED", "has a part of the shards again",
+		"THE JOBS CHANGE", "cleanup: {every: 2s", "has the new jobs",
+		"node-4  JOINS", "no more moved than that",
 		"time is up",
-		"read back from etcd",
-		"ok      each tick was run by at most one node",
-		"ok      each new holder had a larger token (holders: 2)",
-		"ok      what a node saw confirmed is in etcd",
-		"had stopped before",
-		"The handover from node-", "from the last run before to the first run after",
-		"tenure queue nightly-report")
-	require.Contains(t, out.String(), "is back, with a new lease")
-	require.Contains(t, out.String(), "REFUSED by etcd, the lock has passed on")
+		"ok      every tick was claimed once",
+		"ok      no tick was left out",
+		"ok      every task was done once, or is accounted for",
+		"still in the queue: 0",
+		"ok      no shard had two owners",
+		"ok      nothing was worked on by two nodes at a time",
+	)
+	require.Contains(t, out.String(), "REFUSED by etcd")
+	require.Contains(t, out.String(), "ran job cleanup")
 	require.NotContains(t, out.String(), "FAILED")
+	require.NotContains(t, out.String(), "ended too early")
+	require.NotContains(t, out.String(), "\x1b", "it is no terminal")
 	requireNothingLeft(t, cluster)
 }
 
-// interrupter ends a context when a text is written.
-type interrupter struct {
-	io.Writer
-	text      string
-	interrupt context.CancelFunc
+// A telltale is a writer that tells when a text was written.
+type telltale struct {
+	mu   sync.Mutex
+	all  bytes.Buffer
+	text string
+	seen context.CancelFunc
 }
 
-func (i *interrupter) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(i.text)) {
-		i.interrupt()
+func (s *telltale) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes.Contains(p, []byte(s.text)) {
+		s.seen()
 	}
-	return i.Writer.Write(p)
+	return s.all.Write(p)
+}
+
+func (s *telltale) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.String()
 }
 
 func TestAnInterruptionEndsInGoodOrderEvenWhileANodeIsCutOff(t *testing.T) {
@@ -93,9 +108,9 @@ func TestAnInterruptionEndsInGoodOrderEvenWhileANodeIsCutOff(t *testing.T) {
 	cluster := startEtcd(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out bytes.Buffer
-	require.NoError(t, show(ctx, quick(cluster), &interrupter{&out, "IS CUT OFF", cancel}))
-	requireInOrder(t, out.String(), "IS CUT OFF", "interrupted", "read back from etcd", "No handover was seen")
+	out := &telltale{text: "IS CUT OFF", seen: cancel}
+	require.NoError(t, show(ctx, quick(cluster), out), "%s", out)
+	requireInOrder(t, out.String(), "IS CUT OFF", "interrupted", "The proof", "ended too early")
 	require.NotContains(t, out.String(), "FAILED")
 	requireNothingLeft(t, cluster)
 }
@@ -104,10 +119,33 @@ func TestAnEtcdOfItsOwnNeedsNoFlags(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out, errs bytes.Buffer
-	require.Zero(t, run(ctx, nil, &interrupter{&out, "ran tick 1 ", cancel}, &errs))
-	requireInOrder(t, out.String(), "Starting an etcd", "at 15.0 s  everything ends", "ran tick 1 ", "interrupted")
+	out := &telltale{text: "ran job report", seen: cancel}
+	var errs bytes.Buffer
+	require.Zero(t, run(ctx, nil, out, &errs))
+	requireInOrder(t, out.String(), "an etcd inside this program", "In the next 15s", "ran job report", "interrupted")
 	require.Empty(t, errs.String())
+}
+
+func TestNodesOfTheirOwnMeetInOneEtcd(t *testing.T) {
+	t.Parallel()
+	cluster := startEtcd(t)
+	node := func(name, until string) (*telltale, context.Context, chan int) {
+		ctx, seen := context.WithCancel(t.Context())
+		t.Cleanup(seen)
+		out, code := &telltale{text: until, seen: seen}, make(chan int, 1)
+		go func() {
+			code <- run(ctx, []string{"--endpoints", strings.Join(cluster.Endpoints(), ","), "--node", name, "--ttl", "1s"}, out, io.Discard)
+		}()
+		return out, ctx, code
+	}
+	anna, annaSaw, annaCode := node("anna", "ben") // in the table: it has seen the other one
+	ben, _, benCode := node("ben", "ran job")
+	require.Zero(t, <-annaCode)
+	require.Error(t, annaSaw.Err())
+	require.Zero(t, <-benCode)
+	require.Contains(t, anna.String(), "(another process)")
+	require.Contains(t, ben.String(), "ran job")
+	requireNoLease(t, cluster)
 }
 
 func TestExitCodes(t *testing.T) {
@@ -124,9 +162,13 @@ func TestExitCodes(t *testing.T) {
 		{"an interruption before the start", ended, nil, 0},
 		{"a TTL that no session takes", t.Context(), []string{"--ttl", "1ms"}, 1},
 		{"an endpoint that cannot be", t.Context(), []string{"--endpoints", "http://"}, 1},
+		{"a document that is not there", t.Context(), []string{"--endpoints", "x", "--node", "a", "--jobs", "/nowhere"}, 1},
 		{"a flag that is not", t.Context(), []string{"--nodes", "7"}, 2},
 		{"an argument", t.Context(), []string{"now"}, 2},
 		{"no time", t.Context(), []string{"--duration", "0s"}, 2},
+		{"too much time", t.Context(), []string{"--duration", "1h"}, 2},
+		{"a node without an etcd", t.Context(), []string{"--node", "anna"}, 2},
+		{"a document without a node", t.Context(), []string{"--jobs", "jobs.yaml"}, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			require.Equal(t, test.code, run(test.ctx, test.args, io.Discard, io.Discard))
