@@ -92,14 +92,16 @@ func TestTheWitnessSeesTwoAtATimeAndClaimsThatBeginTwice(t *testing.T) {
 func TestOnATerminalTheTableStaysAtTheBottom(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{out: &out, live: true, start: time.Now()}
-	s.draw("one\ntwo\n")
+	s.draw("\none\ntwo\n")
 	out.Reset()
 	s.print("told\n")
 	require.Equal(t, "\x1b[3A\x1b[Jtold\n\none\ntwo\n", out.String(), "the table goes, and comes back below what is told")
-	s.settle()
 	out.Reset()
+	s.draw("\none\ntwo\n")
+	require.Empty(t, out.String(), "nothing has changed")
+	s.draw("")
 	s.print("after\n")
-	require.Equal(t, "after\n", out.String())
+	require.Equal(t, "\x1b[3A\x1b[Jafter\n", out.String())
 }
 
 func TestDocumentsThatCannotWorkAreRefused(t *testing.T) {
