@@ -89,7 +89,7 @@ func (p *play) run(ctx context.Context) error {
 		n.link.mend() // an end in good order needs the network
 	}
 	stopTicks()
-	if ctx.Err() == nil && err == nil {
+	if script.Err() == nil && err == nil {
 		err = p.finishTasks(script)
 	}
 	stop()
