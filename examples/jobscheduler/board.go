@@ -51,10 +51,10 @@ func (b *board) watch(ctx context.Context) {
 	}
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
-	defer b.screen.settle()
+	defer b.screen.draw("")
 	for {
 		if pool, err := b.status(ctx); err == nil {
-			b.screen.draw(b.table(pool))
+			b.screen.draw("\n" + b.table(pool))
 		}
 		select {
 		case <-ticker.C:
@@ -87,6 +87,7 @@ func (b *board) table(pool leaderworker.Pool) string {
 	fmt.Fprintf(&out, "        %-8s %-8s %-16s %6s %6s  %s\n", "NODE", "ROLE", "OWNS SHARDS", "TICKS", "TASKS", "WORKS ON")
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		role, now := "", "(another process)"
+		ticks, tasks := "-", "-"
 		switch name {
 		case b.off:
 			role = "CUT OFF"
@@ -95,9 +96,10 @@ func (b *board) table(pool leaderworker.Pool) string {
 		}
 		if n := b.nodes[name]; n != nil {
 			now = strings.Join(n.doing(), ", ")
+			done := b.witness.of(name)
+			ticks, tasks = fmt.Sprint(done["ticks"]), fmt.Sprint(done["tasks"])
 		}
-		done := b.witness.of(name)
-		line := fmt.Sprintf("        %-8s %-8s %-16s %6d %6d  %s", name, role, strings.Join(shards[name], " "), done["ticks"], done["tasks"], now)
+		line := fmt.Sprintf("        %-8s %-8s %-16s %6s %6s  %s", name, role, strings.Join(shards[name], " "), ticks, tasks, now)
 		fmt.Fprintln(&out, strings.TrimRight(line, " "))
 	}
 	return out.String()

@@ -90,7 +90,11 @@ func putJobs(ctx context.Context, etcd *store, text string, replace bool) (_ con
 	if err != nil {
 		return config.Snapshot[document]{}, err
 	}
-	defer func() { err = errors.Join(err, jobs.Close(ctx)) }()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, jobs.Close(ctx))
+	}()
 	if !replace && len(jobs.Get().Jobs) > 0 {
 		return jobs.Snapshot(), nil
 	}

@@ -7,7 +7,7 @@
 //	go run ./examples/jobscheduler --endpoints ADDRESSES --node NAME     one node as a process of its own, until Ctrl-C
 //
 // What to read first: node.go is a program that takes part, work.go is what it does, and jobs.go is the YAML document that
-// says when. The rest makes a show of it: link.go is a network that can be cut, show.go decides what happens when,
+// says when. The rest makes a show of it: link.go is a network that can be cut, script.go decides what happens when,
 // screen.go and board.go show it, and proof.go checks what is in etcd at the end.
 package main
 

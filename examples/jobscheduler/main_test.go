@@ -65,6 +65,7 @@ func TestTheShowEndsByItselfWithItsProofAndLeavesNothing(t *testing.T) {
 		"THE JOBS CHANGE", "cleanup: {every: 2s", "has the new jobs",
 		"node-4  JOINS", "no more moved than that",
 		"time is up",
+		"Who has done what",
 		"ok      every tick was claimed once",
 		"ok      no tick was left out",
 		"ok      every task was done once, or is accounted for",

@@ -66,15 +66,18 @@ func claimedTwice(e evidence) string {
 	return ""
 }
 
-// leftOut looks for a tick that was neither run, nor failed, nor dropped on the record. While the jobs were being changed
-// a tick of the schedule before or after is as good.
+// leftOut looks for a tick that has left nothing, and that neither failed nor was dropped, on the record. While the jobs
+// were being changed a tick of the schedule before or after is as good.
 func leftOut(e evidence) string {
 	for _, job := range slices.Sorted(maps.Keys(e.ran)) {
 		ran := slices.Sorted(maps.Keys(e.ran[job]))
 		known := maps.Clone(e.ran[job])
 		for _, r := range e.records[job] {
-			if r.Outcome != cron.Running {
-				known[r.Tick.UnixMilli()] = true
+			switch tick := r.Tick.UnixMilli(); {
+			case r.Outcome == cron.Failed || r.Outcome == cron.Lost:
+				known[tick] = true
+			case r.Outcome == cron.Done && !known[tick]:
+				return fmt.Sprintf("%s of %s: on record as done, but it was not", job, clock(r.Tick))
 			}
 		}
 		for _, tick := range e.due(job, ran[0], ran[len(ran)-1]) {
@@ -114,9 +117,15 @@ func (e evidence) dropped(job string, tick int64) bool {
 	})
 }
 
-// unaccounted looks for a task that the queue accepted and that is nowhere, or in two places.
+// unaccounted looks for a task that the queue accepted and that is nowhere, or in two places, or that it accepted twice:
+// once from each of two attempts at a tick.
 func unaccounted(e evidence) string {
+	names := map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(e.accepted)) {
+		if names[e.accepted[id]] {
+			return fmt.Sprintf("task %s was accepted twice", e.accepted[id])
+		}
+		names[e.accepted[id]] = true
 		places := 0
 		for _, in := range []map[string]bool{e.done, e.dead, e.waiting} {
 			if in[id] {

@@ -44,8 +44,10 @@ func TestTheProofFindsWhatIsNotToHappen(t *testing.T) {
 		{"a tick left out before the change", func(e *evidence) { delete(e.ran["a"], second(12)) }, "a of " + clock(time.UnixMilli(second(12)))},
 		{"a tick left out after the change", func(e *evidence) { delete(e.ran["a"], second(17)) }, "a of " + clock(time.UnixMilli(second(17)))},
 		{"a tick that was claimed and forgotten", func(e *evidence) { e.records["a"][1].Outcome = cron.Running }, "a of " + clock(time.UnixMilli(second(19)))},
+		{"a tick that is only said to be done", func(e *evidence) { e.records["a"][1].Outcome = cron.Done }, "on record as done, but it was not"},
 		{"a tick dropped without a record", func(e *evidence) { e.records["a"] = e.records["a"][:2] }, "a of " + clock(time.UnixMilli(second(18)))},
 		{"a task that is nowhere", func(e *evidence) { delete(e.waiting, "3") }, "task order 3 is lost"},
+		{"a task that was put in twice", func(e *evidence) { e.accepted["2"] = "order 1" }, "task order 1 was accepted twice"},
 		{"a task that is done and dead", func(e *evidence) { e.dead["1"] = true }, "task order 1 is done and a dead letter"},
 		{"an owner that wrote after the next", func(e *evidence) { e.owned[1].last = 205 }, "node-1 wrote to shard 0 after node-2 had begun to"},
 		{"what the witness saw", func(e *evidence) { e.wrong = []string{"two at a time"} }, "two at a time"},
@@ -92,14 +94,16 @@ func TestTheWitnessSeesTwoAtATimeAndClaimsThatBeginTwice(t *testing.T) {
 func TestOnATerminalTheTableStaysAtTheBottom(t *testing.T) {
 	var out bytes.Buffer
 	s := &screen{out: &out, live: true, start: time.Now()}
-	s.draw("one\ntwo\n")
+	s.draw("\none\ntwo\n")
 	out.Reset()
 	s.print("told\n")
 	require.Equal(t, "\x1b[3A\x1b[Jtold\n\none\ntwo\n", out.String(), "the table goes, and comes back below what is told")
-	s.settle()
 	out.Reset()
+	s.draw("\none\ntwo\n")
+	require.Empty(t, out.String(), "nothing has changed")
+	s.draw("")
 	s.print("after\n")
-	require.Equal(t, "after\n", out.String())
+	require.Equal(t, "\x1b[3A\x1b[Jafter\n", out.String())
 }
 
 func TestDocumentsThatCannotWorkAreRefused(t *testing.T) {

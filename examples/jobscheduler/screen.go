@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -66,23 +67,20 @@ func (s *screen) erased() string {
 	return fmt.Sprintf("\x1b[%dA\x1b[J", len(s.table))
 }
 
-// draw shows a table where it stays; only a live screen does.
+// draw shows a table where it stays; only a live screen does. An empty one makes it go.
 func (s *screen) draw(table string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	erase := s.erased()
-	s.table = nil
-	for line := range strings.Lines("\n" + table) {
-		s.table = append(s.table, cut(line, 79)) // a line that is broken would be two
+	var lines []string
+	for line := range strings.Lines(table) {
+		lines = append(lines, cut(line, 79)) // a line that is broken would be two
 	}
+	if slices.Equal(lines, s.table) {
+		return
+	}
+	erase := s.erased()
+	s.table = lines
 	fmt.Fprint(s.out, erase, strings.Join(s.table, ""))
-}
-
-// settle leaves the table where it is: what is told next comes below it.
-func (s *screen) settle() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.table = nil
 }
 
 // cut makes a line, which is in ASCII, fit.

@@ -49,7 +49,7 @@ func (p *play) cutTheLeader(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		pool, err := p.board.status(ctx)
 		for _, n := range p.nodes {
-			if n.name == pool.Leader && len(n.doing()) > 0 {
+			if err == nil && n.name == pool.Leader && len(n.doing()) > 0 {
 				off = n
 				n.link.cut() // before its work is done
 			}

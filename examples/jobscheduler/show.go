@@ -89,8 +89,8 @@ func (p *play) run(ctx context.Context) error {
 		n.link.mend() // an end in good order needs the network
 	}
 	stopTicks()
-	if ctx.Err() == nil && err == nil {
-		err = p.finishTasks()
+	if script.Err() == nil && err == nil {
+		err = p.finishTasks(script)
 	}
 	stop()
 	return errors.Join(err, p.group.Wait())
@@ -109,35 +109,37 @@ func (p *play) start(ctx context.Context) (*node, error) {
 }
 
 // finishTasks waits until the queue is empty: no ticks are begun any more.
-func (p *play) finishTasks() error {
+func (p *play) finishTasks(ctx context.Context) error {
 	p.screen.say("all", "time is up: no more ticks; what is in the queue is finished")
-	return poll(p.ctx, func() (bool, error) {
-		stats, err := p.nodes[0].tasks.Stats(p.ctx)
-		if err != nil {
-			return false, err
-		}
+	err := poll(ctx, func() (bool, error) {
+		stats, err := p.nodes[0].tasks.Stats(ctx)
 		running := 0
 		for _, n := range p.nodes {
 			running += len(n.doing())
 		}
-		return running == 0 && stats.Waiting+stats.Delayed+stats.Claimed == 0, nil
+		return running == 0 && stats.Waiting+stats.Delayed+stats.Claimed == 0, err
 	})
+	if ctx.Err() != nil {
+		return nil // then it stays there
+	}
+	return err
 }
 
-// poll asks again and again until something is so.
+// poll asks again and again until something is so. An error is no answer, and asked again: etcd may change its leader.
 func poll(ctx context.Context, is func() (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %v", patience))
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		if ok, err := is(); ok || err != nil {
-			return err
+		ok, err := is()
+		if ok && err == nil {
+			return nil
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return errors.Join(context.Cause(ctx), err)
 		}
 	}
 }

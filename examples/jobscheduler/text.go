@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/gotenure/tenure/leaderworker"
 )
 
 func printTitle(out io.Writer, cfg settings) {
@@ -38,6 +40,7 @@ func (p *play) conclude(ctx context.Context) error {
 		return err
 	}
 	var out bytes.Buffer
+	fmt.Fprintf(&out, "\nWho has done what:\n\n%s", p.board.table(leaderworker.Pool{}))
 	fmt.Fprint(&out, "\nThe proof, from what the nodes have left in etcd:\n\n")
 	failed := printChecks(&out, prove(e))
 	if !p.complete {
