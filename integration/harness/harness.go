@@ -31,12 +31,18 @@ func init() {
 	flag.DurationVar(&Patience, "patience", Patience, "how long a test waits for something that must happen")
 }
 
+var only = flag.Int("members", 0, "run only the tests on a cluster of so many members")
+
 // clusters are those of the package under test, by their number of members.
 var clusters = map[int]*embedded.Cluster{}
 
 // Main is the TestMain of a package: it starts a cluster of each size, runs the
 // tests, and fails if a goroutine is left when the clusters are closed.
 func Main(m *testing.M, sizes ...int) {
+	flag.Parse()
+	if *only > 0 {
+		sizes = []int{*only}
+	}
 	code, err := run(m, sizes)
 	if err == nil && code == 0 {
 		err = goleak.Find()
