@@ -168,8 +168,12 @@ func (u *sharer) guarded(ctx context.Context, belief *history.Belief, held *lock
 }
 
 func (u *sharer) unlock(ctx context.Context, belief *history.Belief, held *lock.Held) {
+	u.unlockWithin(ctx, u.upTo(4*time.Second), belief, held)
+}
+
+func (u *sharer) unlockWithin(ctx context.Context, d time.Duration, belief *history.Belief, held *lock.Held) {
 	belief.Releasing()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.upTo(4*time.Second))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d)
 	defer cancel()
 	belief.Released(held.Unlock(ctx))
 }
@@ -281,7 +285,8 @@ func (a allActor) act(ctx context.Context, u *sharer) error {
 		if !held.Valid() {
 			beliefs[i].Lost(lock.ErrLost)
 		}
-		group.Go(func() { u.unlock(ctx, beliefs[i], held) })
+		patience := u.upTo(4 * time.Second) // the generator is not for several at a time
+		group.Go(func() { u.unlockWithin(ctx, patience, beliefs[i], held) })
 	}
 	group.Wait()
 	if err := all.Unlock(ctx); !errors.Is(err, lock.ErrUnlocked) && !errors.Is(err, lock.ErrLost) {
